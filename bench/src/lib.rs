@@ -1,0 +1,1 @@
+//! Benchmarks side by side with peers. The programs are in `src/bin/`.

@@ -1,0 +1,7 @@
+//! GGUF: reading (v2 and v3, single and split) and writing (v3, single and split).
+//!
+//! Source: `docs/gguf.md` of ggml and llama.cpp's reader, whose refusals we share.
+
+mod value;
+
+pub use value::{Array, Metadata, Value};

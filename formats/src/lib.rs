@@ -1,0 +1,15 @@
+//! Model files: safetensors, GGUF and Hugging Face folders; tokenizers, chat templates and
+//! architecture families.
+//!
+//! Everything meets in [`Checkpoint`]: metadata as GGUF keys, tensors under GGUF names and in GGUF
+//! layout, whatever file they come from. A reader makes one, a writer takes one.
+#![deny(unsafe_code)]
+
+pub mod checkpoint;
+mod error;
+pub mod gguf;
+mod limits;
+
+pub use checkpoint::{Checkpoint, Tensor, TensorBytes};
+pub use error::{Error, Result};
+pub use limits::Limits;

@@ -1,0 +1,2 @@
+//! The built-in inference path.
+#![forbid(unsafe_code)]
