@@ -52,4 +52,28 @@ pub enum KernelError {
         /// What was asked for: `encoded`, `decoded`.
         what: &'static str,
     },
+    /// A block type was given an infinity or NaN.
+    #[error("the value in row {row}, column {col} is not finite")]
+    NotFinite {
+        /// Its row, from 0, in the rows of this call.
+        row: usize,
+        /// Its column, from 0.
+        col: usize,
+    },
+    /// A finite value would become infinite.
+    #[error("the value in row {row}, column {col} is too large for {ty}")]
+    TooLarge {
+        /// The type asked for.
+        ty: TensorType,
+        /// Its row, from 0, in the rows of this call.
+        row: usize,
+        /// Its column, from 0.
+        col: usize,
+    },
+    /// A column weight is negative or not finite.
+    #[error("the weight of column {col} is negative or not finite")]
+    Weight {
+        /// Its column, from 0.
+        col: usize,
+    },
 }

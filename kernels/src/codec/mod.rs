@@ -1,10 +1,82 @@
 //! Block codecs: values to blocks and back, one module per family of types.
+//!
+//! # Contract
+//! * [`decode`] turns stored rows into values, equal bit for bit (NaN payloads apart) to ggml's
+//!   reference `dequantize_row_*`.
+//! * [`encode`] turns rows of values into blocks. What it minimises is Σ w(x − x̂)² over each block;
+//!   w is the column's weight or 1.
+//! * [`encodable`] says which types have an encoder.
+//!
+//! All of them work on whole rows, one after the other, in the calling thread: who has several
+//! threads cuts a tensor into groups of rows. The bytes depend neither on the tier nor on how rows
+//! are grouped into calls.
+//!
+//! # Adding a type
+//! Write a module with a function of type [`DecodeFn`] and, where the type can be written, one of
+//! type [`EncodeFn`]; add a row to [`CODECS`].
 
 use crate::{KernelError, TensorType, Tier};
 
+mod plain;
+
+/// Decodes whole blocks. The two lengths fit each other: [`decode`] has checked them.
+pub(crate) type DecodeFn = fn(Tier, &[u8], &mut [f32]);
+
+/// Encodes whole rows. Lengths, finite values and usable weights have been checked by [`encode`].
+pub(crate) type EncodeFn = fn(Tier, &Rows<'_>, &mut [u8]);
+
+/// What an encoder is given: rows of whole blocks, all values finite.
+pub(crate) struct Rows<'a> {
+    /// Values in a row: a multiple of the block length, not 0.
+    pub(crate) cols: usize,
+    /// Whole rows, one after the other.
+    pub(crate) values: &'a [f32],
+    /// `cols` weights, finite, none negative, at least one positive.
+    pub(crate) weights: Option<&'a [f32]>,
+}
+
+/// What the crate can do with one type.
+pub(crate) struct Codec {
+    ty: TensorType,
+    decode: DecodeFn,
+    encode: Option<EncodeFn>,
+    /// The stored form holds infinities and NaN as they are, so that they are no error.
+    any_value: bool,
+}
+
+impl Codec {
+    const fn new(ty: TensorType, decode: DecodeFn, encode: Option<EncodeFn>) -> Self {
+        Self { ty, decode, encode, any_value: false }
+    }
+
+    const fn plain(ty: TensorType, decode: DecodeFn, encode: Option<EncodeFn>) -> Self {
+        Self { ty, decode, encode, any_value: true }
+    }
+}
+
+use TensorType as T;
+
+/// Every type that can be decoded, in the order of their numbers.
+static CODECS: &[Codec] = &[
+    Codec::plain(T::F32, plain::decode_f32, Some(plain::encode_f32)),
+    Codec::plain(T::F16, plain::decode_f16, Some(plain::encode_f16)),
+    Codec::plain(T::I8, plain::decode_i8, None),
+    Codec::plain(T::I16, plain::decode_i16, None),
+    Codec::plain(T::I32, plain::decode_i32, None),
+    Codec::plain(T::I64, plain::decode_i64, None),
+    Codec::plain(T::F64, plain::decode_f64, None),
+    Codec::plain(T::BF16, plain::decode_bf16, Some(plain::encode_bf16)),
+];
+
+fn codec(ty: TensorType) -> Option<&'static Codec> {
+    let index = CODECS.binary_search_by_key(&ty.id(), |codec| codec.ty.id()).ok()?;
+    CODECS.get(index)
+}
+
 /// Decodes whole rows: `bytes` is the stored form, `out` takes the values.
 ///
-/// Equal, bit for bit, to ggml's reference `dequantize_row_*` in every tier.
+/// Equal, bit for bit, to ggml's reference `dequantize_row_*` in every tier. Integers and F64 become
+/// the nearest F32.
 ///
 /// # Errors
 /// [`KernelError::Length`] where `out` is not exactly as long as `bytes` says, and
@@ -15,25 +87,39 @@ pub fn decode(
     bytes: &[u8],
     out: &mut [f32],
 ) -> Result<(), KernelError> {
-    let _ = (tier, bytes, out);
-    Err(KernelError::Unsupported { ty, what: "decoded" })
+    let codec = codec(ty).ok_or(KernelError::Unsupported { ty, what: "decoded" })?;
+    let blocks = bytes.len() / ty.block_bytes();
+    if !bytes.len().is_multiple_of(ty.block_bytes()) {
+        let expected = blocks * ty.block_bytes();
+        return Err(KernelError::Length { what: "stored rows", found: bytes.len(), expected });
+    }
+    check_length("decoded rows", out.len(), blocks.checked_mul(ty.block_len()))?;
+    (codec.decode)(tier, bytes, out);
+    Ok(())
 }
 
 /// Whether [`encode`] can write this type.
 pub fn encodable(ty: TensorType) -> bool {
-    let _ = ty;
-    false
+    codec(ty).is_some_and(|codec| codec.encode.is_some())
 }
 
 /// Encodes whole rows of `cols` values each.
 ///
-/// `weights`, `cols` long, says how much an error in each column counts (an imatrix row); without it
-/// every column counts the same. What is minimised is Σ w(x − x̂)² over each block. The bytes do not
-/// depend on the tier.
+/// `weights`, `cols` long, says how much an error in each column counts (an imatrix row); without it,
+/// or where all are zero, every column counts the same. What is minimised is Σ w(x − x̂)² over each
+/// block. The bytes do not depend on the tier.
+///
+/// Block types hold their scale as F16 (MXFP4 as a power of two): where values are so large that the
+/// scale would overflow, it is held at the largest finite one and the values beyond its reach become
+/// the largest that it can express. `F32`, `F16` and `BF16` keep infinities and NaN as they are; a
+/// finite value that would become infinite is an error.
 ///
 /// # Errors
 /// [`KernelError::Columns`] where a row is not whole blocks, [`KernelError::Length`] where a buffer
-/// does not fit the shape, [`KernelError::Unsupported`] where [`encodable`] says no.
+/// does not fit the shape, [`KernelError::Unsupported`] where [`encodable`] says no,
+/// [`KernelError::NotFinite`] where a block type is given an infinity or NaN,
+/// [`KernelError::TooLarge`] where a finite value does not fit F16 or BF16, and
+/// [`KernelError::Weight`] where a weight is negative or not finite. On error `out` is unspecified.
 pub fn encode(
     tier: Tier,
     ty: TensorType,
@@ -42,6 +128,137 @@ pub fn encode(
     weights: Option<&[f32]>,
     out: &mut [u8],
 ) -> Result<(), KernelError> {
-    let _ = (tier, cols, values, weights, out);
-    Err(KernelError::Unsupported { ty, what: "encoded" })
+    let unsupported = KernelError::Unsupported { ty, what: "encoded" };
+    let codec = codec(ty).ok_or_else(|| unsupported.clone())?;
+    let encode = codec.encode.ok_or(unsupported)?;
+    let block = ty.block_len();
+    let row_bytes = ty.row_bytes(cols).filter(|_| cols > 0);
+    let row_bytes = row_bytes.ok_or(KernelError::Columns { ty, cols, block })?;
+    let rows = values.len() / cols;
+    check_length("rows to encode", values.len(), rows.checked_mul(cols))?;
+    check_length("encoded rows", out.len(), rows.checked_mul(row_bytes))?;
+    let weights = usable_weights(cols, weights)?;
+    if !codec.any_value {
+        check_finite(cols, values)?;
+    }
+    encode(tier, &Rows { cols, values, weights }, out);
+    if codec.any_value {
+        check_narrowed(ty, cols, values, out)?;
+    }
+    Ok(())
+}
+
+fn check_length(
+    what: &'static str,
+    found: usize,
+    expected: Option<usize>,
+) -> Result<(), KernelError> {
+    let expected = expected.unwrap_or(usize::MAX);
+    if found == expected { Ok(()) } else { Err(KernelError::Length { what, found, expected }) }
+}
+
+/// The weights, or none where they say nothing (all zero).
+fn usable_weights(cols: usize, weights: Option<&[f32]>) -> Result<Option<&[f32]>, KernelError> {
+    let Some(weights) = weights else { return Ok(None) };
+    check_length("column weights", weights.len(), Some(cols))?;
+    if let Some(col) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        return Err(KernelError::Weight { col });
+    }
+    Ok(weights.iter().any(|w| *w > 0.0).then_some(weights))
+}
+
+/// Exponent bits all set: infinity or NaN.
+const EXPONENT: u32 = 0x7f80_0000;
+
+fn check_finite(cols: usize, values: &[f32]) -> Result<(), KernelError> {
+    // No branch per value: the compiler turns the inner loop into vector compares.
+    for (row, values) in values.chunks_exact(cols).enumerate() {
+        let bad = values.iter().fold(false, |bad, x| bad | (x.to_bits() & EXPONENT == EXPONENT));
+        if bad {
+            let col = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
+            return Err(KernelError::NotFinite { row, col });
+        }
+    }
+    Ok(())
+}
+
+/// Finds finite values that became infinite in F16 or BF16.
+fn check_narrowed(
+    ty: TensorType,
+    cols: usize,
+    values: &[f32],
+    out: &[u8],
+) -> Result<(), KernelError> {
+    let exponent: u16 = match ty {
+        T::F16 => 0x7c00,
+        T::BF16 => 0x7f80,
+        _ => return Ok(()),
+    };
+    let rows = values.chunks_exact(cols).zip(out.chunks_exact(2 * cols));
+    for (row, (values, out)) in rows.enumerate() {
+        let stored = || out.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+        let full = stored().fold(false, |full, bits| full | (bits & exponent == exponent));
+        if !full {
+            continue;
+        }
+        let overflowed = |(x, bits): (&f32, u16)| x.is_finite() && bits & exponent == exponent;
+        if let Some(col) = values.iter().zip(stored()).position(overflowed) {
+            return Err(KernelError::TooLarge { ty, row, col });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_is_sorted() {
+        assert!(CODECS.is_sorted_by_key(|codec| codec.ty.id()));
+    }
+
+    #[test]
+    fn shapes_are_checked() {
+        let tier = Tier::PORTABLE;
+        let mut out = [0.0; 4];
+        assert!(matches!(
+            decode(tier, T::F16, &[0; 7], &mut out),
+            Err(KernelError::Length { what: "stored rows", .. })
+        ));
+        assert!(matches!(
+            decode(tier, T::F16, &[0; 6], &mut out),
+            Err(KernelError::Length { what: "decoded rows", found: 4, expected: 3 })
+        ));
+        assert!(matches!(
+            decode(tier, T::Q8_1, &[], &mut []),
+            Err(KernelError::Unsupported { .. })
+        ));
+        let mut bytes = [0u8; 16];
+        let values = [1.0f32; 8];
+        let encode = |cols, weights: Option<&[f32]>, bytes: &mut [u8]| {
+            super::encode(tier, T::F16, cols, &values, weights, bytes)
+        };
+        assert!(matches!(encode(0, None, &mut bytes), Err(KernelError::Columns { .. })));
+        assert!(matches!(encode(3, None, &mut bytes), Err(KernelError::Length { .. })));
+        assert!(matches!(encode(4, None, &mut bytes[1..]), Err(KernelError::Length { .. })));
+        assert!(matches!(encode(4, Some(&[1.0]), &mut bytes), Err(KernelError::Length { .. })));
+        let negative = [1.0, 1.0, -1.0, 1.0];
+        assert_eq!(encode(4, Some(&negative), &mut bytes), Err(KernelError::Weight { col: 2 }));
+        assert_eq!(encode(4, None, &mut bytes), Ok(()));
+    }
+
+    #[test]
+    fn overflow_is_found_and_infinity_kept() {
+        let mut bytes = [0u8; 8];
+        let values = [1.0, f32::INFINITY, f32::NAN, 65520.0];
+        for tier in Tier::available() {
+            assert_eq!(
+                encode(tier, T::F16, 2, &values, None, &mut bytes),
+                Err(KernelError::TooLarge { ty: T::F16, row: 1, col: 1 })
+            );
+            assert_eq!(encode(tier, T::F16, 3, &values[..3], None, &mut bytes[..6]), Ok(()));
+            assert_eq!(bytes[2..4], [0x00, 0x7c]);
+        }
+    }
 }
