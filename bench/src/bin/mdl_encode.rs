@@ -27,7 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Err(_) => Tier::detect(),
     };
 
-    let mut out = vec![0; ty.row_bytes(cols).ok_or("rows are not whole blocks")? * (values.len() / cols)];
+    let mut out =
+        vec![0; ty.row_bytes(cols).ok_or("rows are not whole blocks")? * (values.len() / cols)];
     let mut seconds = Vec::new();
     for _ in 0..repeats.max(1) {
         let start = Instant::now();
