@@ -17,7 +17,13 @@
 
 use crate::{KernelError, TensorType, Tier};
 
+mod grids;
+mod lattice;
+mod linear;
+mod lookup;
 mod plain;
+mod ternary;
+mod tiers;
 
 /// Decodes whole blocks. The two lengths fit each other: [`decode`] has checked them.
 pub(crate) type DecodeFn = fn(Tier, &[u8], &mut [f32]);
@@ -60,12 +66,32 @@ use TensorType as T;
 static CODECS: &[Codec] = &[
     Codec::plain(T::F32, plain::decode_f32, Some(plain::encode_f32)),
     Codec::plain(T::F16, plain::decode_f16, Some(plain::encode_f16)),
+    Codec::new(T::Q4_0, linear::decode_q4_0, None),
+    Codec::new(T::Q4_1, linear::decode_q4_1, None),
+    Codec::new(T::Q5_0, linear::decode_q5_0, None),
+    Codec::new(T::Q5_1, linear::decode_q5_1, None),
+    Codec::new(T::Q8_0, linear::decode_q8_0, None),
+    Codec::new(T::IQ2_XXS, lattice::decode_iq2_xxs, None),
+    Codec::new(T::IQ2_XS, lattice::decode_iq2_xs, None),
+    Codec::new(T::IQ3_XXS, lattice::decode_iq3_xxs, None),
+    Codec::new(T::IQ1_S, lattice::decode_iq1_s, None),
+    Codec::new(T::IQ4_NL, lookup::decode_iq4_nl, None),
+    Codec::new(T::IQ3_S, lattice::decode_iq3_s, None),
+    Codec::new(T::IQ2_S, lattice::decode_iq2_s, None),
+    Codec::new(T::IQ4_XS, lookup::decode_iq4_xs, None),
     Codec::plain(T::I8, plain::decode_i8, None),
     Codec::plain(T::I16, plain::decode_i16, None),
     Codec::plain(T::I32, plain::decode_i32, None),
     Codec::plain(T::I64, plain::decode_i64, None),
     Codec::plain(T::F64, plain::decode_f64, None),
+    Codec::new(T::IQ1_M, lattice::decode_iq1_m, None),
     Codec::plain(T::BF16, plain::decode_bf16, Some(plain::encode_bf16)),
+    Codec::new(T::TQ1_0, ternary::decode_tq1_0, None),
+    Codec::new(T::TQ2_0, ternary::decode_tq2_0, None),
+    Codec::new(T::MXFP4, lookup::decode_mxfp4, None),
+    Codec::new(T::NVFP4, lookup::decode_nvfp4, None),
+    Codec::new(T::Q1_0, linear::decode_q1_0, None),
+    Codec::new(T::Q2_0, linear::decode_q2_0, None),
 ];
 
 fn codec(ty: TensorType) -> Option<&'static Codec> {
@@ -173,7 +199,7 @@ const EXPONENT: u32 = 0x7f80_0000;
 fn check_finite(cols: usize, values: &[f32]) -> Result<(), KernelError> {
     // No branch per value: the compiler turns the inner loop into vector compares.
     for (row, values) in values.chunks_exact(cols).enumerate() {
-        let bad = values.iter().fold(false, |bad, x| bad | (x.to_bits() & EXPONENT == EXPONENT));
+        let bad = values.iter().fold(false, |bad, x| bad || (x.to_bits() & EXPONENT == EXPONENT));
         if bad {
             let col = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
             return Err(KernelError::NotFinite { row, col });
@@ -197,7 +223,7 @@ fn check_narrowed(
     let rows = values.chunks_exact(cols).zip(out.chunks_exact(2 * cols));
     for (row, (values, out)) in rows.enumerate() {
         let stored = || out.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-        let full = stored().fold(false, |full, bits| full | (bits & exponent == exponent));
+        let full = stored().fold(false, |full, bits| full || (bits & exponent == exponent));
         if !full {
             continue;
         }
