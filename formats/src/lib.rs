@@ -6,10 +6,14 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+mod config;
 mod error;
+pub mod family;
 pub mod gguf;
+mod json;
 mod limits;
 
 pub use checkpoint::{Checkpoint, Tensor, TensorBytes};
+pub use config::Config;
 pub use error::{Error, Result};
 pub use limits::Limits;
