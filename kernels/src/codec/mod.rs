@@ -18,6 +18,7 @@
 use crate::{KernelError, TensorType, Tier};
 
 mod grids;
+mod kquant;
 mod lattice;
 mod linear;
 mod lookup;
@@ -71,6 +72,11 @@ static CODECS: &[Codec] = &[
     Codec::new(T::Q5_0, linear::decode_q5_0, None),
     Codec::new(T::Q5_1, linear::decode_q5_1, None),
     Codec::new(T::Q8_0, linear::decode_q8_0, None),
+    Codec::new(T::Q2_K, kquant::decode_q2_k, Some(kquant::encode_q2_k)),
+    Codec::new(T::Q3_K, kquant::decode_q3_k, Some(kquant::encode_q3_k)),
+    Codec::new(T::Q4_K, kquant::decode_q4_k, Some(kquant::encode_q4_k)),
+    Codec::new(T::Q5_K, kquant::decode_q5_k, Some(kquant::encode_q5_k)),
+    Codec::new(T::Q6_K, kquant::decode_q6_k, Some(kquant::encode_q6_k)),
     Codec::new(T::IQ2_XXS, lattice::decode_iq2_xxs, None),
     Codec::new(T::IQ2_XS, lattice::decode_iq2_xs, None),
     Codec::new(T::IQ3_XXS, lattice::decode_iq3_xxs, None),
