@@ -43,7 +43,7 @@ fn every_type_equals_ggml_in_every_tier() {
             let mut values = vec![0.0; expected.len()];
             match codec::decode(tier, ty, &blocks, &mut values) {
                 Ok(()) => {}
-                
+
                 Err(error) => panic!("{ty} in {tier}: {error}"),
             }
             for (i, (ours, theirs)) in values.iter().zip(&expected).enumerate() {
@@ -61,10 +61,7 @@ fn a_block_more_or_less_changes_nothing() {
             for count in 1..blocks.len() / ty.block_bytes() {
                 let mut values = vec![0.0; count * ty.block_len()];
                 let some = &blocks[..count * ty.block_bytes()];
-                if codec::decode(tier, ty, some, &mut values).is_err() && ty.name().ends_with("_K")
-                {
-                    continue;
-                }
+                codec::decode(tier, ty, some, &mut values).expect("decodes");
                 let equal = values.iter().zip(&expected).all(|(a, b)| same(*a, *b));
                 assert!(equal, "{ty} in {tier}, {count} blocks");
             }
