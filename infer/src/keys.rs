@@ -114,6 +114,15 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// A truth value.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>> {
+        match self.metadata.get(&self.key(name)) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(self.malformed(name, "not a truth value").into()),
+        }
+    }
+
     /// A string.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>> {
         match self.metadata.get(&self.key(name)) {

@@ -24,6 +24,8 @@ pub(crate) enum Scaling {
         beta_slow: f32,
         /// What cosines and sines are multiplied with.
         magnitude: f32,
+        /// Whether the band between the two is widened to whole pairs.
+        truncate: bool,
     },
     /// By factors from the tensors `rope_factors_short` and `rope_factors_long`.
     Long,
@@ -55,6 +57,7 @@ impl Scaling {
                 magnitude: keys
                     .positive_number("rope.scaling.yarn_attn_factor")?
                     .unwrap_or(0.1f32.mul_add(factor.max(1.0).ln(), 1.0)),
+                truncate: keys.flag("rope.scaling.yarn_truncate")?.unwrap_or(true),
             }),
             other => {
                 let problem = format!("{other} is not one of none, linear, yarn, longrope");
@@ -97,9 +100,11 @@ impl Frequencies {
                     *turn /= f64::from(factor);
                 }
             }
-            Scaling::Yarn { factor, beta_fast, beta_slow, magnitude } => {
-                let low = turning_pair(config, beta_fast).floor().max(0.0);
-                let high = turning_pair(config, beta_slow).ceil().min(config.rotary as f64 - 1.0);
+            Scaling::Yarn { factor, beta_fast, beta_slow, magnitude, truncate } => {
+                let low = turning_pair(config, beta_fast);
+                let high = turning_pair(config, beta_slow);
+                let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+                let (low, high) = (low.max(0.0), high.min(config.rotary as f64 - 1.0));
                 let span = (high - low).max(0.001);
                 for (pair, turn) in this.turns.iter_mut().enumerate() {
                     let stretched = ((pair as f64 - low) / span).clamp(0.0, 1.0);
@@ -174,7 +179,13 @@ mod tests {
     /// Worked out by hand from the formulas; the golden models check them against transformers.
     #[test]
     fn yarn_blends() {
-        let yarn = Scaling::Yarn { factor: 4.0, beta_fast: 32.0, beta_slow: 1.0, magnitude: 1.5 };
+        let yarn = Scaling::Yarn {
+            factor: 4.0,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            magnitude: 1.5,
+            truncate: true,
+        };
         let scaled = Frequencies::scaled(&config(yarn), None);
         // low = floor(-0.497…) → 0, high = ceil(1.008…) = 2.
         for (turn, expected) in scaled.turns.iter().zip([1.0, 0.0625, 0.0025, 0.00025]) {

@@ -137,6 +137,16 @@ impl<'m> Session<'m> {
         self.tokens.truncate(len);
     }
 
+    /// Forgets what differs from the beginning of `tokens`, and gives how many of these are then held:
+    /// those from that index on are to be appended. One is always left to append, since logits
+    /// come from appending.
+    pub fn keep_common(&mut self, tokens: &[u32]) -> usize {
+        let same = self.tokens.iter().zip(tokens).take_while(|(held, new)| held == new).count();
+        let kept = same.min(tokens.len().saturating_sub(1));
+        self.truncate(kept);
+        kept
+    }
+
     /// Makes room for `positions` in all, so that the cache need not grow up to there.
     ///
     /// # Errors
