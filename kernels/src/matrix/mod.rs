@@ -1,5 +1,7 @@
 //! Products of a stored weight matrix with activations.
 
+mod q8;
+
 use crate::{Compute, KernelError, TensorType};
 
 /// A weight matrix as it is stored: `rows` rows of `cols` values in `ty`.
@@ -72,18 +74,20 @@ pub struct Activations {
     precision: Precision,
     cols: usize,
     values: Vec<f32>,
+    quantized: q8::Quantized,
 }
 
 impl Activations {
     /// An empty buffer.
     pub fn new(precision: Precision) -> Self {
-        Self { precision, cols: 0, values: Vec::new() }
+        Self { precision, cols: 0, values: Vec::new(), quantized: q8::Quantized::default() }
     }
 
     /// Takes `x`, `tokens` rows of `cols` values, and forgets what was there.
     pub fn load(&mut self, x: &[f32], cols: usize) {
         self.cols = cols;
         self.values.clear();
+        self.quantized.clear();
         self.values.extend_from_slice(x);
     }
 
@@ -106,6 +110,8 @@ pub fn matmul(
     x: &mut Activations,
     out: &mut [f32],
 ) -> Result<(), KernelError> {
-    let _ = (compute, x.precision, out);
+    if x.precision == Precision::Q8 && q8::takes(w.ty()) {
+        return q8::matmul(compute, w, &x.values, &mut x.quantized, out);
+    }
     Err(KernelError::Unsupported { ty: w.ty(), what: "multiplied" })
 }

@@ -1,0 +1,175 @@
+//! Products of quantized weights with quantized activations.
+//!
+//! # What is computed
+//! Activations are quantized as llama.cpp's CPU path does: to `Q8_0` or `Q8_1` blocks of 32 for the
+//! types with float scales ("small form"), to `Q8_K` blocks of 256 for those with integer scales
+//! below a float one ("large form"). Products within a block are exact integers. They are summed in
+//! F32 in one order, whatever the tier, the number of threads or of tokens:
+//!
+//! - Small form: four virtual lanes; block `b` goes to lane `b mod 4`, in order, by
+//!   `lane = fma(dot, weight scale · activation scale, lane)` (two such where a type has a scale per
+//!   16 values, first half first), then, where the type has minima, by
+//!   `lane = fma(min, sum of the activations, lane)`. The result is `(l0 + l2) + (l1 + l3) + 0`.
+//! - Large form: one lane; for each block in order `sum = fma(Σ scale · dot, d · activation scale,
+//!   sum)`, then, where the type has minima, `sum = fma(Σ min · sum of codes, −dmin · activation
+//!   scale, sum)`. Both Σ are exact integers.
+//!
+//! # How
+//! Rows are unpacked four at a time into a buffer of the thread (see [`scratch`]) and multiplied
+//! with each token's codes ([`quantized`]); for many tokens, a tile of 16 of them fills the lanes of
+//! a register.
+
+mod format;
+mod portable;
+mod quantized;
+mod scratch;
+mod unpack;
+
+pub(super) use quantized::Quantized;
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+
+use super::Matrix;
+use crate::{Compute, KernelError, TensorType, Tier};
+use format::Format;
+use quantized::Records;
+use scratch::{Group, ROWS};
+
+/// Whether this module multiplies that type.
+pub(super) fn takes(ty: TensorType) -> bool {
+    Format::of(ty).is_some()
+}
+
+thread_local! {
+    /// The unpacked rows of a thread, kept between products.
+    static SCRATCH: RefCell<Vec<Group>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The results, written by several threads at once, each its own rows.
+struct Out<'a> {
+    start: *mut f32,
+    tokens: usize,
+    rows: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: threads write through `put` alone, whose contract keeps their places apart.
+unsafe impl Sync for Out<'_> {}
+
+impl<'a> Out<'a> {
+    fn new(out: &'a mut [f32], tokens: usize, rows: usize) -> Self {
+        assert_eq!(out.len(), tokens * rows);
+        Self { start: out.as_mut_ptr(), tokens, rows, borrow: PhantomData }
+    }
+
+    /// Writes the results of `token` from row `row` on.
+    ///
+    /// # Safety
+    /// No two threads may write the same row.
+    unsafe fn put(&self, token: usize, row: usize, values: &[f32]) {
+        assert!(token < self.tokens && row + values.len() <= self.rows);
+        // SAFETY: the assertions keep the place inside the borrowed slice; no other thread writes
+        // or reads these rows.
+        unsafe {
+            let place = self.start.add(token * self.rows + row);
+            place.copy_from_nonoverlapping(values.as_ptr(), values.len());
+        }
+    }
+}
+
+/// `out[t][r] = Σ_c w[r][c] · x[t][c]` for `x` of rows of `cols` values, which `forms` caches.
+///
+/// # Errors
+/// [`KernelError::Unsupported`] for a type that [`takes`] refuses; [`KernelError::Length`] where the
+/// shapes do not meet.
+pub(super) fn matmul(
+    compute: &Compute,
+    w: &Matrix<'_>,
+    x: &[f32],
+    forms: &mut Quantized,
+    out: &mut [f32],
+) -> Result<(), KernelError> {
+    let ty = w.ty();
+    let format = Format::of(ty).ok_or(KernelError::Unsupported { ty, what: "multiplied" })?;
+    let (rows, cols) = (w.rows(), w.cols());
+    let tokens = x.len().checked_div(cols).unwrap_or(0);
+    for (what, found, expected) in
+        [("activations", x.len(), tokens * cols), ("products", out.len(), tokens * rows)]
+    {
+        if found != expected {
+            return Err(KernelError::Length { what, found, expected });
+        }
+    }
+    if tokens == 0 || rows == 0 {
+        return Ok(());
+    }
+    let records = forms.records(compute, x, cols, format.form, false);
+    let out = Out::new(out, tokens, rows);
+    let chunk = rows_per_task(compute, rows);
+    compute.run(rows.div_ceil(chunk), |task| {
+        let first = task * chunk;
+        SCRATCH.with_borrow_mut(|scratch| {
+            if scratch.is_empty() {
+                scratch.push(Group::default());
+            }
+            let work = Work { tier: compute.tier(), format, w, records, out: &out };
+            work.rows(&mut scratch[0], first, rows.min(first + chunk));
+        });
+    });
+    Ok(())
+}
+
+/// Whole groups of rows, few enough that threads share the work evenly.
+fn rows_per_task(compute: &Compute, rows: usize) -> usize {
+    (rows / (compute.threads() * 8)).next_multiple_of(ROWS).clamp(16, 256)
+}
+
+/// One product, as its tasks see it.
+struct Work<'a> {
+    tier: Tier,
+    format: &'static Format,
+    w: &'a Matrix<'a>,
+    records: Records<'a>,
+    out: &'a Out<'a>,
+}
+
+impl Work<'_> {
+    /// Unpacks the rows from `row` on, up to four, below `end`.
+    fn unpack(&self, group: &mut Group, row: usize, end: usize) -> usize {
+        let bytes = self.w.bytes();
+        let stride = bytes.len() / self.w.rows();
+        let count = ROWS.min(end - row);
+        group.prepare(self.format, self.w.cols());
+        for slot in 0..count {
+            let from = (row + slot) * stride;
+            self.format.unpack(self.tier, &bytes[from..from + stride], slot, group);
+        }
+        count
+    }
+
+    /// The rows `first..end` with every token, token by token.
+    fn rows(&self, group: &mut Group, first: usize, end: usize) {
+        for row in (first..end).step_by(ROWS) {
+            let count = self.unpack(group, row, end);
+            for token in 0..self.out.tokens {
+                let sums = match self.records {
+                    Records::SmallRows { per, records } => {
+                        let x = &records[token * per..][..per];
+                        portable::small(self.format, &group.small, x)
+                    }
+                    Records::LargeRows { per, records } => {
+                        let x = &records[token * per..][..per];
+                        portable::large(self.format, &group.large, x)
+                    }
+                    Records::SmallTiles { .. } | Records::LargeTiles { .. } => continue,
+                };
+                // SAFETY: tasks have rows of their own.
+                unsafe { self.out.put(token, row, &sums[..count]) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
