@@ -1,7 +1,11 @@
 //! Reads JSON side files: bounded in size and depth before anything is built from them.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{collections::BTreeSet, fmt, fs::File, io::Read, path::Path};
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 use crate::{Error, Limits, Result};
@@ -57,6 +61,75 @@ pub(crate) fn parse(path: &Path, text: &str, limits: &Limits) -> Result<Value> {
     })
 }
 
+/// Refuses JSON text that nests too deep or in which an object names a key twice: parsers differ in which one counts.
+pub(crate) fn check_unique_keys(path: &Path, text: &str, limits: &Limits) -> Result<()> {
+    check_depth(path, text, limits.depth)?;
+    serde_json::from_str::<UniqueKeys>(text).map(|_| ()).map_err(|error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        Error::malformed(path, place, format!("is not sound JSON: {error}"))
+    })
+}
+
+/// Any JSON value whose objects name each key once; its content is not kept.
+struct UniqueKeys;
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueKeysVisitor)
+    }
+}
+
+struct UniqueKeysVisitor;
+
+impl<'de> Visitor<'de> for UniqueKeysVisitor {
+    type Value = UniqueKeys;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_unit<E>(self) -> Result<UniqueKeys, E> {
+        Ok(UniqueKeys)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<UniqueKeys, A::Error> {
+        while seq.next_element::<UniqueKeys>()?.is_some() {}
+        Ok(UniqueKeys)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
+        let mut keys = BTreeSet::new();
+        while let Some((key, _)) = map.next_entry::<String, UniqueKeys>()? {
+            if let Some(twice) = keys.replace(key) {
+                return Err(serde::de::Error::custom(format!(
+                    "the key `{twice}` stands there twice"
+                )));
+            }
+        }
+        Ok(UniqueKeys)
+    }
+}
+
 /// Counts brackets outside strings; whether they match is the parser's affair.
 fn check_depth(path: &Path, text: &str, limit: u32) -> Result<()> {
     let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
@@ -82,6 +155,15 @@ fn check_depth(path: &Path, text: &str, limit: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_may_stand_once_at_any_depth() {
+        let check = |text| check_unique_keys(Path::new("x.json"), text, &Limits::default());
+        check(r#"{"a": {"a": 1}, "b": [{"a": null}, {"a": 2.5}]}"#).unwrap();
+        for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"a": 1, "c": 2, "a": 3}}]"#, "{", "{}}"] {
+            check(text).unwrap_err();
+        }
+    }
 
     #[test]
     fn depth_is_bounded_and_strings_do_not_count() {

@@ -12,8 +12,12 @@ pub mod family;
 pub mod gguf;
 mod json;
 mod limits;
+mod mapping;
+mod open;
+pub mod safetensors;
 
-pub use checkpoint::{Checkpoint, Tensor, TensorBytes};
+pub use checkpoint::{Checkpoint, MappedTensor, Tensor, TensorBytes, TensorSource};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use limits::Limits;
+pub use mapping::Mapping;

@@ -2,6 +2,11 @@
 //!
 //! Source: `docs/gguf.md` of ggml and llama.cpp's reader, whose refusals we share.
 
+mod cursor;
+mod read;
+mod split;
 mod value;
 
+pub use read::{Gguf, open};
+pub(crate) use split::open_all;
 pub use value::{Array, Metadata, Value};

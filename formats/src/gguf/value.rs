@@ -63,6 +63,11 @@ impl Metadata {
         }
     }
 
+    /// Adds a key that the caller knows to be new.
+    pub(crate) fn push_unique(&mut self, key: String, value: Value) {
+        self.entries.push((key, value));
+    }
+
     /// Takes the value under `key` out.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let index = self.entries.iter().position(|(name, _)| name == key)?;

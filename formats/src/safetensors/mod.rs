@@ -1,0 +1,8 @@
+//! safetensors: a JSON header with names, types, shapes and offsets, then the tensors' bytes.
+//!
+//! Source: the format description of the `safetensors` crate, whose validation follows our own checks of
+//! length, depth and duplicate keys.
+
+mod read;
+
+pub use read::{RawTensor, RawTensors, open, open_folder};
