@@ -46,7 +46,7 @@ struct Candidate {
 
 impl Candidate {
     /// The more likely first; of equal ones the lower token.
-    fn order(&self, other: &Self) -> Ordering {
+    fn order(self, other: Self) -> Ordering {
         other.logit.total_cmp(&self.logit).then(self.token.cmp(&other.token))
     }
 }
@@ -137,9 +137,9 @@ impl Sampler {
     /// Brings the `count` most likely candidates to the front, in order.
     fn sort(&mut self, count: usize) {
         if count < self.candidates.len() {
-            self.candidates.select_nth_unstable_by(count, Candidate::order);
+            self.candidates.select_nth_unstable_by(count, |a, b| a.order(*b));
         }
-        self.candidates[..count].sort_unstable_by(Candidate::order);
+        self.candidates[..count].sort_unstable_by(|a, b| a.order(*b));
     }
 
     /// Σ exp(logit − largest) of the `limit` most likely candidates, of which the largest is first.

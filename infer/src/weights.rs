@@ -1,6 +1,6 @@
 //! A model's weights: found by name, checked for shape, kept as they are stored.
 
-use std::ops::Range;
+use std::{cell::RefCell, collections::BTreeSet, ops::Range};
 
 use mdl_formats::{Checkpoint, Error, Tensor, TensorBytes};
 use mdl_kernels::{Compute, KernelError, TensorType, codec, matrix};
@@ -113,7 +113,7 @@ impl Weights {
         config: &Config,
         compute: &Compute,
     ) -> Result<Self> {
-        let loader = Loader { checkpoint, compute };
+        let loader = Loader { checkpoint, compute, used: RefCell::default() };
         let width = config.width;
         let embedding = loader.matrix("token_embd", None, width)?;
         let vocab = embedding.rows();
@@ -129,14 +129,16 @@ impl Weights {
         let layers = (0..config.layers.len())
             .map(|index| Layer::load(&loader, config, index))
             .collect::<Result<_>>()?;
-        Ok(Self {
+        let weights = Self {
             output_norm: loader.vector("output_norm.weight", width)?,
             rope_long: loader.factors("rope_factors_long.weight", pairs)?,
             embedding,
             layers,
             output,
             rope_short,
-        })
+        };
+        loader.refuse_unused()?;
+        Ok(weights)
     }
 }
 
@@ -191,11 +193,29 @@ impl Layer {
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     compute: &'a Compute,
+    /// Names that were asked for.
+    used: RefCell<BTreeSet<&'a str>>,
 }
 
 impl<'a> Loader<'a> {
     fn find(&self, name: &str) -> Option<&'a Tensor> {
-        self.checkpoint.tensor(name)
+        let tensor = self.checkpoint.tensor(name)?;
+        self.used.borrow_mut().insert(&tensor.name);
+        Some(tensor)
+    }
+
+    /// Refuses a model that has weights which this forward pass would ignore.
+    fn refuse_unused(&self) -> Result<()> {
+        let used = self.used.borrow();
+        let mut unused =
+            self.checkpoint.tensors.iter().filter(|tensor| !used.contains(tensor.name.as_str()));
+        let Some(first) = unused.next() else { return Ok(()) };
+        let problem = format!(
+            "tensor {} and {} others have no place in this architecture as this program runs it",
+            first.name,
+            unused.count()
+        );
+        Err(Error::unsupported(source_path(self.checkpoint), problem, "").into())
     }
 
     fn require(&self, name: &str) -> Result<&'a Tensor> {
