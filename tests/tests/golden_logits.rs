@@ -127,3 +127,32 @@ fn stories260k_continues_as_the_reference() {
     let expected = [403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421];
     assert_eq!(continue_greedily(&model, &[1], expected.len()), expected);
 }
+
+/// Real models: the continuation of "The capital of France is", the begin token first where the
+/// tokenizer adds one. The first two as llama.cpp and transformers give them.
+#[test]
+fn real_models_continue_as_the_reference() {
+    let cases: [(&str, &[u32], &[u32]); 2] = [
+        (
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            &[504, 3575, 282, 4649, 314],
+            &[7042, 30, 198, 198, 504],
+        ),
+        (
+            "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+            &[785, 6722, 315, 9625, 374],
+            &[12095, 13, 12095, 374, 7407],
+        ),
+    ];
+    for (name, prompt, expected) in cases {
+        let Some(path) = mdl_tests::model(name) else {
+            skipped("real_models_continue_as_the_reference", name);
+            continue;
+        };
+        for precision in [Precision::F32, Precision::Q8] {
+            let model = load(&path, precision);
+            let tokens = continue_greedily(&model, prompt, expected.len());
+            assert_eq!(tokens, expected, "{name}, {precision:?}");
+        }
+    }
+}
