@@ -17,12 +17,20 @@
 
 use crate::{KernelError, TensorType, Tier};
 
+mod affine;
 mod grids;
+mod groups;
+mod iq4_xs;
 mod kquant;
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_x86;
 mod lattice;
 mod linear;
 mod lookup;
 mod plain;
+mod q8;
+mod symmetric;
 mod ternary;
 mod tiers;
 
@@ -49,15 +57,18 @@ pub(crate) struct Codec {
     encode: Option<EncodeFn>,
     /// The stored form holds infinities and NaN as they are, so that they are no error.
     any_value: bool,
+    /// Encoders are given no magnitude beyond this: it is far out of the reach of the type's scales, so
+    /// that the codes do not change, and no sum overflows.
+    limit: Option<f32>,
 }
 
 impl Codec {
     const fn new(ty: TensorType, decode: DecodeFn, encode: Option<EncodeFn>) -> Self {
-        Self { ty, decode, encode, any_value: false }
+        Self { ty, decode, encode, any_value: false, limit: Some(1e12) }
     }
 
     const fn plain(ty: TensorType, decode: DecodeFn, encode: Option<EncodeFn>) -> Self {
-        Self { ty, decode, encode, any_value: true }
+        Self { ty, decode, encode, any_value: true, limit: None }
     }
 }
 
@@ -67,11 +78,11 @@ use TensorType as T;
 static CODECS: &[Codec] = &[
     Codec::plain(T::F32, plain::decode_f32, Some(plain::encode_f32)),
     Codec::plain(T::F16, plain::decode_f16, Some(plain::encode_f16)),
-    Codec::new(T::Q4_0, linear::decode_q4_0, None),
-    Codec::new(T::Q4_1, linear::decode_q4_1, None),
-    Codec::new(T::Q5_0, linear::decode_q5_0, None),
-    Codec::new(T::Q5_1, linear::decode_q5_1, None),
-    Codec::new(T::Q8_0, linear::decode_q8_0, None),
+    Codec::new(T::Q4_0, linear::decode_q4_0, Some(symmetric::encode_q4_0)),
+    Codec::new(T::Q4_1, linear::decode_q4_1, Some(affine::encode_q4_1)),
+    Codec::new(T::Q5_0, linear::decode_q5_0, Some(symmetric::encode_q5_0)),
+    Codec::new(T::Q5_1, linear::decode_q5_1, Some(affine::encode_q5_1)),
+    Codec::new(T::Q8_0, linear::decode_q8_0, Some(q8::encode_q8_0)),
     Codec::new(T::Q2_K, kquant::decode_q2_k, Some(kquant::encode_q2_k)),
     Codec::new(T::Q3_K, kquant::decode_q3_k, Some(kquant::encode_q3_k)),
     Codec::new(T::Q4_K, kquant::decode_q4_k, Some(kquant::encode_q4_k)),
@@ -81,10 +92,10 @@ static CODECS: &[Codec] = &[
     Codec::new(T::IQ2_XS, lattice::decode_iq2_xs, None),
     Codec::new(T::IQ3_XXS, lattice::decode_iq3_xxs, None),
     Codec::new(T::IQ1_S, lattice::decode_iq1_s, None),
-    Codec::new(T::IQ4_NL, lookup::decode_iq4_nl, None),
+    Codec::new(T::IQ4_NL, lookup::decode_iq4_nl, Some(symmetric::encode_iq4_nl)),
     Codec::new(T::IQ3_S, lattice::decode_iq3_s, None),
     Codec::new(T::IQ2_S, lattice::decode_iq2_s, None),
-    Codec::new(T::IQ4_XS, lookup::decode_iq4_xs, None),
+    Codec::new(T::IQ4_XS, lookup::decode_iq4_xs, Some(iq4_xs::encode_iq4_xs)),
     Codec::plain(T::I8, plain::decode_i8, None),
     Codec::plain(T::I16, plain::decode_i16, None),
     Codec::plain(T::I32, plain::decode_i32, None),
@@ -170,12 +181,26 @@ pub fn encode(
     check_length("rows to encode", values.len(), rows.checked_mul(cols))?;
     check_length("encoded rows", out.len(), rows.checked_mul(row_bytes))?;
     let weights = usable_weights(cols, weights)?;
-    if !codec.any_value {
-        check_finite(cols, values)?;
-    }
-    encode(tier, &Rows { cols, values, weights }, out);
     if codec.any_value {
-        check_narrowed(ty, cols, values, out)?;
+        encode(tier, &Rows { cols, values, weights }, out);
+        return check_narrowed(ty, cols, values, out);
+    }
+    // A few rows at a time, so that values are still in the cache after they were checked.
+    let rows = (32 * 1024 / cols).max(1);
+    let pieces = values.chunks(rows * cols).zip(out.chunks_mut(rows * row_bytes));
+    for (piece, (values, out)) in pieces.enumerate() {
+        let mut greatest = 0;
+        greatest_bits(tier, values, &mut greatest);
+        if greatest >= INFINITY {
+            return Err(not_finite(piece * rows, cols, values));
+        }
+        if codec.limit.is_some_and(|limit| f32::from_bits(greatest) > limit) {
+            let limit = codec.limit.unwrap_or(f32::MAX);
+            let values: Vec<f32> = values.iter().map(|x| x.clamp(-limit, limit)).collect();
+            encode(tier, &Rows { cols, values: &values, weights }, out);
+        } else {
+            encode(tier, &Rows { cols, values, weights }, out);
+        }
     }
     Ok(())
 }
@@ -199,19 +224,24 @@ fn usable_weights(cols: usize, weights: Option<&[f32]>) -> Result<Option<&[f32]>
     Ok(weights.iter().any(|w| *w > 0.0).then_some(weights))
 }
 
-/// Exponent bits all set: infinity or NaN.
-const EXPONENT: u32 = 0x7f80_0000;
+/// Bits of infinity: greater magnitudes are NaN.
+const INFINITY: u32 = 0x7f80_0000;
 
-fn check_finite(cols: usize, values: &[f32]) -> Result<(), KernelError> {
-    // No branch per value: the compiler turns the inner loop into vector compares.
-    for (row, values) in values.chunks_exact(cols).enumerate() {
-        let bad = values.iter().fold(false, |bad, x| bad || (x.to_bits() & EXPONENT == EXPONENT));
-        if bad {
-            let col = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
-            return Err(KernelError::NotFinite { row, col });
-        }
-    }
-    Ok(())
+tiers::per_tier! {
+    /// The bits of the greatest magnitude: where there is an infinity or NaN, no less than
+    /// [`INFINITY`].
+    fn greatest_bits(values: &[f32], found: &mut u32) = greatest
+}
+
+#[inline(always)]
+fn greatest(values: &[f32], found: &mut u32) {
+    *found = values.iter().fold(0, |m, x| m.max(x.to_bits() & 0x7fff_ffff));
+}
+
+/// Where the first value is that is not finite: its row counts from `first`.
+fn not_finite(first: usize, cols: usize, values: &[f32]) -> KernelError {
+    let at = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
+    KernelError::NotFinite { row: first + at / cols, col: at % cols }
 }
 
 /// Finds finite values that became infinite in F16 or BF16.

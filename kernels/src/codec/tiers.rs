@@ -38,6 +38,43 @@ macro_rules! per_tier {
 
 pub(super) use per_tier;
 
+/// Defines `fn name(tier, rows, out)`, an encoder, that runs `body::<L>(rows, out)` with the sixteen
+/// [`Lanes`](super::lanes::Lanes) of the tier.
+macro_rules! lane_encoder {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident = $body:ident) => {
+        $(#[$doc])*
+        $vis fn $name(tier: $crate::Tier, rows: &$crate::codec::Rows<'_>, out: &mut [u8]) {
+            use $crate::codec::lanes::Array;
+            #[cfg(target_arch = "x86_64")]
+            {
+                use $crate::codec::lanes_x86::{Avx2, Avx512};
+                #[target_feature(enable = "avx2,f16c")]
+                fn avx2(rows: &$crate::codec::Rows<'_>, out: &mut [u8]) {
+                    $body::<Avx2>(rows, out);
+                }
+                #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512(rows: &$crate::codec::Rows<'_>, out: &mut [u8]) {
+                    $body::<Avx512>(rows, out);
+                }
+                match tier.kind() {
+                    $crate::tier::Kind::Portable => $body::<Array>(rows, out),
+                    // SAFETY: this tier is only made where detection found these instructions.
+                    $crate::tier::Kind::Avx2 => unsafe { avx2(rows, out) },
+                    // SAFETY: as above.
+                    $crate::tier::Kind::Avx512 => unsafe { avx512(rows, out) },
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            {
+                let _ = tier;
+                $body::<Array>(rows, out);
+            }
+        }
+    };
+}
+
+pub(super) use lane_encoder;
+
 /// Runs `decode` on every block of `BYTES` bytes, which holds `VALUES` values.
 #[inline(always)]
 pub(super) fn blocks<const BYTES: usize, const VALUES: usize>(
