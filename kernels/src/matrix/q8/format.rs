@@ -91,8 +91,8 @@ fn unpack_small<T: Small>(row: &[u8], slot: usize, out: &mut Group) {
             let (record, lane) = (&mut out.small[block / LANES], block % LANES);
             let open = T::part(stored, part);
             let codes = &mut record.codes[slot];
-            codes[lane * 16..lane * 16 + 16].copy_from_slice(&open.codes[..16]);
-            codes[lane * 16 + 64..lane * 16 + 80].copy_from_slice(&open.codes[16..]);
+            codes[0][lane * 16..lane * 16 + 16].copy_from_slice(&open.codes[..16]);
+            codes[1][lane * 16..lane * 16 + 16].copy_from_slice(&open.codes[16..]);
             record.scales[0][lane][slot] = open.scales[0];
             if T::PER_SCALE < SMALL {
                 record.scales[1][lane][slot] = open.scales[1];

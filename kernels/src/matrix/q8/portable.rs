@@ -16,8 +16,8 @@ pub(super) fn small(format: &Format, weights: &[SmallWeights], token: &[SmallRow
         for (block, lane) in lanes.iter_mut().enumerate() {
             for (row, sum) in lane.iter_mut().enumerate() {
                 let half = |half: usize| {
-                    let place = half * 64 + block * 16..half * 64 + block * 16 + 16;
-                    dot(&w.codes[row][place.clone()], &x.codes[place], format.offset)
+                    let place = block * 16..block * 16 + 16;
+                    dot(&w.codes[row][half][place.clone()], &x.codes[half][place], format.offset)
                 };
                 let (first, second) = (half(0), half(1));
                 let scale = w.scales[0][block][row] * x.scales[block][0];

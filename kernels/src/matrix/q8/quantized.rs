@@ -19,8 +19,8 @@ pub(super) const TILE: usize = 16;
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct SmallRow {
-    /// In half order, see [`super::scratch::SmallWeights`].
-    pub(super) codes: [i8; LANES * SMALL],
+    /// `[half][block * 16 + …]`: in half order, see [`super::scratch::SmallWeights`].
+    pub(super) codes: [[i8; 64]; 2],
     /// `[block]`: F16-rounded scales.
     pub(super) scales: [[f32; 4]; LANES],
     /// `[half][block]`: sums of 16 codes.
@@ -65,7 +65,7 @@ pub(super) struct LargeTile {
 }
 
 const NO_SMALL_ROW: SmallRow = SmallRow {
-    codes: [0; LANES * SMALL],
+    codes: [[0; 64]; 2],
     scales: [[0.0; 4]; LANES],
     sums: [[[0; 4]; LANES]; 2],
     value_sums: [[0.0; 4]; LANES],
@@ -296,8 +296,8 @@ fn small_row_body(records: &mut [SmallRow], x: &[f32]) {
     for (index, x) in x.as_chunks::<SMALL>().0.iter().enumerate() {
         let (record, lane) = (&mut records[index / LANES], index % LANES);
         let Codes { codes, scale } = quantize_small(x);
-        record.codes[lane * 16..lane * 16 + 16].copy_from_slice(&codes[..16]);
-        record.codes[lane * 16 + 64..lane * 16 + 80].copy_from_slice(&codes[16..]);
+        record.codes[0][lane * 16..lane * 16 + 16].copy_from_slice(&codes[..16]);
+        record.codes[1][lane * 16..lane * 16 + 16].copy_from_slice(&codes[16..]);
         let sums = [sum(&codes[..16]), sum(&codes[16..])];
         record.sums[0][lane] = [sums[0]; 4];
         record.sums[1][lane] = [sums[1]; 4];

@@ -26,8 +26,8 @@ pub(super) const LANES: usize = 4;
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct SmallWeights {
-    /// `[row][half order]`
-    pub(super) codes: [[u8; LANES * SMALL]; ROWS],
+    /// `[row][half][block * 16 + …]`
+    pub(super) codes: [[[u8; 64]; 2]; ROWS],
     /// `[half][block][row]`; the second half's are used only by types with a scale per 16 values.
     pub(super) scales: [[[f32; ROWS]; LANES]; 2],
     /// `[block][row]`
@@ -51,7 +51,7 @@ pub(super) struct LargeWeights {
 }
 
 const NO_SMALL: SmallWeights = SmallWeights {
-    codes: [[0; LANES * SMALL]; ROWS],
+    codes: [[[0; 64]; 2]; ROWS],
     scales: [[[0.0; ROWS]; LANES]; 2],
     mins: [[0.0; ROWS]; LANES],
 };

@@ -270,3 +270,61 @@ proptest! {
         }
     }
 }
+
+/// Not a test of anything: prints rates. Run it alone, in release.
+#[test]
+#[ignore = "a measurement"]
+fn rates() {
+    use std::time::Instant;
+    let types = std::env::var("MDL_RATES").unwrap_or("Q8_0,Q4_0,Q4_K,Q6_K".into());
+    for name in types.split(',') {
+        let ty = TensorType::from_name(name).unwrap();
+        for (rows, cols) in [(1536_usize, 576_usize), (576, 1536), (896, 4864), (4096, 4096)] {
+            if !cols.is_multiple_of(ty.block_len()) {
+                continue;
+            }
+            let copies = (64 << 20) / (rows * ty.row_bytes(cols).unwrap()).max(1);
+            let bytes = weights(ty, rows * copies.max(1), cols, None, 1);
+            let each = bytes.len() / copies;
+            let w: Vec<_> = bytes
+                .chunks_exact(each)
+                .map(|bytes| Matrix::new(ty, rows, cols, bytes).unwrap())
+                .collect();
+            for tier in Tier::available().into_iter().rev().take(2) {
+                let compute = Compute::new(tier, 1);
+                for tokens in [1, 4, 512] {
+                    if tokens > 1 && std::env::var("MDL_ONE").is_ok() {
+                        continue;
+                    }
+                    let x = Random(1).values(tokens * cols);
+                    let mut out = vec![0.0; tokens * rows];
+                    let mut best = f64::MAX;
+                    let start = Instant::now();
+                    let mut index = 0;
+                    while index < 5 || start.elapsed().as_secs_f64() < 0.25 {
+                        let mut forms = Quantized::default();
+                        forms.records(
+                            &compute,
+                            &x,
+                            cols,
+                            Format::of(ty).unwrap().form,
+                            tokens >= TILED_FROM && tier.kind() == Kind::Avx512,
+                        );
+                        let before = Instant::now();
+                        let some = if tokens > 1 { 1 } else { (4 << 20) / each + 1 };
+                        for _ in 0..some {
+                            matmul(&compute, &w[index % copies], &x, &mut forms, &mut out).unwrap();
+                            index += 1;
+                        }
+                        best = best.min(before.elapsed().as_secs_f64() / some as f64);
+                    }
+                    eprintln!(
+                        "{ty} {rows}x{cols} {tier} {tokens}: {:.1} GB/s {:.1} GMAC/s",
+                        each as f64 / best / 1e9,
+                        (rows * cols * tokens) as f64 / best / 1e9
+                    );
+                }
+            }
+        }
+    }
+}
