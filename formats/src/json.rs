@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for UniqueKeysVisitor {
 }
 
 /// Counts brackets outside strings; whether they match is the parser's affair.
-fn check_depth(path: &Path, text: &str, limit: u32) -> Result<()> {
+pub(crate) fn check_depth(path: &Path, text: &str, limit: u32) -> Result<()> {
     let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
     for (offset, byte) in text.bytes().enumerate() {
         match byte {
