@@ -10,11 +10,13 @@ mod config;
 mod error;
 pub mod family;
 pub mod gguf;
+mod hf;
 mod json;
 mod limits;
 mod mapping;
 mod open;
 pub mod safetensors;
+pub mod tokenizer;
 
 pub use checkpoint::{Checkpoint, MappedTensor, Tensor, TensorBytes, TensorSource};
 pub use config::Config;

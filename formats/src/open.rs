@@ -8,7 +8,7 @@ use crate::{Checkpoint, Error, Limits, Mapping, Result, gguf};
 pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Checkpoint> {
     let facts = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
     if facts.is_dir() {
-        return open_folder(path, limits);
+        return crate::hf::open_folder(path, limits);
     }
     let mapping = Mapping::open(path)?;
     refuse_placeholder(path, &mapping)?;
@@ -18,7 +18,7 @@ pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Checkpoint> {
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         let folder = path.parent().unwrap_or(Path::new("."));
         if folder.join("config.json").exists() {
-            return open_folder(folder, limits);
+            return crate::hf::open_folder(folder, limits);
         }
         let hint = "a safetensors file holds tensors alone: put config.json and the tokenizer's files beside it";
         return Err(Error::unsupported(path, "no config.json beside it", hint));
@@ -35,11 +35,6 @@ pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Checkpoint> {
         "neither GGUF nor safetensors",
         "models are GGUF files or Hugging Face folders",
     ))
-}
-
-fn open_folder(path: &Path, limits: &Limits) -> Result<Checkpoint> {
-    let raw = crate::safetensors::open_folder(path, limits)?;
-    Err(Error::unsupported(path, format!("a folder of {} tensors", raw.tensors.len()), ""))
 }
 
 /// Refuses what stands where a weight file should be: nothing, or git-lfs's pointer to it.

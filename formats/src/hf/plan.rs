@@ -72,8 +72,12 @@ pub(crate) fn plan(
     }
     if !found.is_empty() {
         let names: Vec<_> = found.keys().map(String::as_str).collect();
-        let problem = format!("{} that {:?} does not have: {}", count(names.len()),
-            description.family, some(&names));
+        let problem = format!(
+            "{} that {:?} does not have: {}",
+            count(names.len()),
+            description.family,
+            some(&names)
+        );
         return Err(Error::malformed(path, "tensors", problem));
     }
     insert_divisors(description, &mut all);
@@ -122,7 +126,7 @@ fn tensor(path: &Path, spec: &Spec, raw: Raw<'_>, index: usize) -> Result<(Tenso
         );
         return Err(Error::malformed(path, place(), problem));
     }
-    if !matches!(raw.ty, TensorType::F32 | TensorType::F16 | TensorType::Bf16) {
+    if !matches!(raw.ty, TensorType::F32 | TensorType::F16 | TensorType::BF16) {
         let problem = format!("{} is of type {:?}", place(), raw.ty);
         return Err(Error::unsupported(path, problem, "weights may be F32, F16 or BF16"));
     }
@@ -177,10 +181,8 @@ mod tests {
         let specs = description.family.tensors(&description.dims);
         let mut list: Vec<_> = specs.into_iter().map(|spec| (spec.hf, spec.shape)).collect();
         change(&mut list);
-        let raws: Vec<_> = list
-            .iter()
-            .map(|(name, shape)| Raw { name, ty: TensorType::Bf16, shape })
-            .collect();
+        let raws: Vec<_> =
+            list.iter().map(|(name, shape)| Raw { name, ty: TensorType::BF16, shape }).collect();
         plan(description, Path::new("m"), &raws, &mut Vec::new())
     }
 
@@ -189,7 +191,7 @@ mod tests {
         let found = run(&describe(&json!({})), |_| {}).unwrap();
         let ty = |name: &str| found.iter().find(|(t, _)| t.name == name).unwrap().0.ty;
         assert_eq!(ty("blk.1.attn_norm.weight"), TensorType::F32);
-        assert_eq!(ty("blk.1.attn_q.weight"), TensorType::Bf16);
+        assert_eq!(ty("blk.1.attn_q.weight"), TensorType::BF16);
         let q = found.iter().find(|(t, _)| t.name == "blk.0.attn_k.weight").unwrap();
         assert!(matches!(q.1, Origin::Raw { transform: Transform::Heads { count: 2 }, .. }));
     }

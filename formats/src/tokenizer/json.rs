@@ -123,7 +123,8 @@ impl TokenizerJson {
         })?;
         let tokens = this.model.vocab.0.len() + this.added_tokens.len();
         if tokens as u64 > limits.array_len || this.model.merges.len() as u64 > limits.array_len {
-            let problem = format!("has more tokens or merges than the limit of {}", limits.array_len);
+            let problem =
+                format!("has more tokens or merges than the limit of {}", limits.array_len);
             return Err(Error::malformed(path, "model", problem));
         }
         Ok(this)

@@ -39,7 +39,9 @@ pub(crate) fn read(
     } else if pieces.is_file() {
         from_model(&pieces, folder, config, &side, vocabulary, limits, &mut out)?;
     } else {
-        if ["tekken.json", "vocab.json", "tokenizer.tiktoken"].iter().any(|n| folder.join(n).exists())
+        if ["tekken.json", "vocab.json", "tokenizer.tiktoken"]
+            .iter()
+            .any(|n| folder.join(n).exists())
         {
             notes.push(
                 "The folder has neither tokenizer.json nor tokenizer.model, so the tokenizer is left \
@@ -188,7 +190,8 @@ impl Source<'_> {
         let value = &self.json.normalizer;
         let kind = value.get("type").and_then(Value::as_str);
         let parts = value.get("normalizers").and_then(Value::as_array);
-        let none = value.is_null() || (kind == Some("Sequence") && parts.is_some_and(Vec::is_empty));
+        let none =
+            value.is_null() || (kind == Some("Sequence") && parts.is_some_and(Vec::is_empty));
         match (none, kind == Some("NFC"), composes) {
             (true, _, false) | (_, true, true) => {}
             (true, _, true) => out.set(super::NORMALIZER, "null"),
@@ -291,8 +294,7 @@ impl Source<'_> {
         let normalizer = &self.json.normalizer;
         let list = normalizer.get("normalizers").and_then(Value::as_array);
         let list = list.map_or(std::slice::from_ref(normalizer), Vec::as_slice);
-        let prepends =
-            |value: &Value| value.get("type").and_then(Value::as_str) == Some("Prepend");
+        let prepends = |value: &Value| value.get("type").and_then(Value::as_str) == Some("Prepend");
         (list.iter().any(prepends), false)
     }
 
@@ -315,8 +317,8 @@ impl Source<'_> {
                 order.push(id);
             }
         }
-        let added = |id: usize| matches!(table.types[id],
-            TokenType::Control | TokenType::UserDefined);
+        let added =
+            |id: usize| matches!(table.types[id], TokenType::Control | TokenType::UserDefined);
         let base = |id: usize| match table.types[id] {
             TokenType::Unused => -10000.0,
             _ if added(id) => -1000.0,
@@ -429,7 +431,8 @@ fn from_model(
     out.set("tokenizer.ggml.model", "llama");
     out.set("tokenizer.ggml.pre", "default");
     table.write(out, Some(scores));
-    let flags = [side.flag("add_bos_token").unwrap_or(true), side.flag("add_eos_token") == Some(true)];
+    let flags =
+        [side.flag("add_bos_token").unwrap_or(true), side.flag("add_eos_token") == Some(true)];
     for (key, id) in [
         ("tokenizer.ggml.bos_token_id", model.bos),
         ("tokenizer.ggml.eos_token_id", model.eos),

@@ -19,7 +19,6 @@ mod sentencepiece;
 mod side;
 
 pub(crate) use keys::read;
-pub(crate) use side::KINDS;
 
 pub(crate) const PRE_TOKENIZER: &str = "mdl.tokenizer.pre_tokenizer";
 pub(crate) const NORMALIZER: &str = "mdl.tokenizer.normalizer";

@@ -179,8 +179,9 @@ mod tests {
         for pre in TABLE {
             let found = of_json(&pre.to_json(), pre.ignore_merges).unwrap();
             assert_eq!(found.splits, pre.splits);
-            let first = TABLE.iter().find(|other| other.splits == pre.splits
-                && other.ignore_merges == pre.ignore_merges);
+            let first = TABLE.iter().find(|other| {
+                other.splits == pre.splits && other.ignore_merges == pre.ignore_merges
+            });
             assert_eq!(Some(found), first);
         }
     }
