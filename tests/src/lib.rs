@@ -64,11 +64,6 @@ pub fn golden(name: &str) -> PathBuf {
     data().join("golden").join(name)
 }
 
-/// As [`golden`], for the models that are too large to be committed.
-pub fn golden_cached(name: &str) -> Option<PathBuf> {
-    present(cache().join("golden").join(name))
-}
-
 fn present(path: PathBuf) -> Option<PathBuf> {
     path.exists().then_some(path)
 }

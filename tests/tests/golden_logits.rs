@@ -8,7 +8,7 @@ use std::{fs, path::Path, process::Command, sync::Arc};
 use mdl_formats::{Checkpoint, Limits};
 use mdl_infer::{Model, Options, Precision, Session, Wanted, greedy};
 use mdl_kernels::{Compute, Tier};
-use mdl_tests::{data, golden, golden_cached, shared, skipped};
+use mdl_tests::{data, golden, shared, skipped};
 
 fn load(path: &Path, precision: Precision) -> Model {
     let checkpoint = Checkpoint::open(path, &Limits::default()).expect("the model opens");
@@ -93,17 +93,6 @@ families! {
     phi3: "phi3", phi3_long: "phi3_long",
     smollm3: "smollm3", smollm3_4: "smollm3_4",
     olmo2: "olmo2",
-}
-
-/// Rows of 256 and 512; too large to be committed.
-#[test]
-fn wide_models() {
-    for name in ["llama31-256", "qwen2-256", "qwen3-256"] {
-        match golden_cached(name) {
-            Some(folder) => drop(check(&folder)),
-            None => skipped("wide_models", name),
-        }
-    }
 }
 
 /// Appends the most likely token `count` times.
