@@ -113,5 +113,13 @@ pub fn matmul(
     if x.precision == Precision::Q8 && q8::takes(w.ty()) {
         return q8::matmul(compute, w, &x.values, &mut x.quantized, out);
     }
-    Err(KernelError::Unsupported { ty: w.ty(), what: "multiplied" })
+    let mut row = vec![0.0; w.cols()];
+    let len = w.bytes().len() / w.rows();
+    for r in 0..w.rows() {
+        crate::codec::decode(compute.tier(), w.ty(), &w.bytes()[r * len..(r + 1) * len], &mut row)?;
+        for (t, x) in x.values.chunks_exact(w.cols()).enumerate() {
+            out[t * w.rows() + r] = x.iter().zip(&row).map(|(a, b)| a * b).sum();
+        }
+    }
+    Ok(())
 }

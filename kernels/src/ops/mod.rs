@@ -11,7 +11,14 @@ pub fn rms_norm(
     eps: f32,
     out: &mut [f32],
 ) {
-    let _ = (compute, x, cols, weight, eps, out);
+    let _ = compute;
+    for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
+        let mean = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / cols as f64;
+        let scale = (1.0 / (mean + f64::from(eps)).sqrt()) as f32;
+        for ((o, x), w) in out.iter_mut().zip(x).zip(weight) {
+            *o = x * scale * w;
+        }
+    }
 }
 
 /// How the two halves of a rotated pair lie in a head.
@@ -38,7 +45,23 @@ pub fn rope(
     cos: &[f32],
     sin: &[f32],
 ) {
-    let _ = (compute, x, heads, head_dim, rotary, pairs, cos, sin);
+    let _ = compute;
+    let half = rotary / 2;
+    for ((row, cos), sin) in
+        x.chunks_exact_mut(heads * head_dim).zip(cos.chunks_exact(half)).zip(sin.chunks_exact(half))
+    {
+        for head in row.chunks_exact_mut(head_dim) {
+            for i in 0..half {
+                let (a, b) = match pairs {
+                    RopePairs::Interleaved => (2 * i, 2 * i + 1),
+                    RopePairs::Halves => (i, i + half),
+                };
+                let (x, y) = (head[a], head[b]);
+                head[a] = x * cos[i] - y * sin[i];
+                head[b] = x * sin[i] + y * cos[i];
+            }
+        }
+    }
 }
 
 /// The shape of an attention call.
@@ -74,17 +97,58 @@ pub fn attention(
     v: &[f32],
     out: &mut [f32],
 ) {
-    let _ = (compute, shape, q, k, v, out);
+    let _ = compute;
+    let s = shape;
+    let group = s.heads / s.kv_heads;
+    for (t, (q, out)) in q
+        .chunks_exact(s.heads * s.head_dim)
+        .zip(out.chunks_exact_mut(s.heads * s.value_dim))
+        .enumerate()
+    {
+        let end = s.past + t + 1;
+        let start = s.window.map_or(0, |w| end.saturating_sub(w));
+        for h in 0..s.heads {
+            let q = &q[h * s.head_dim..][..s.head_dim];
+            let kv = h / group;
+            let mut scores: Vec<f32> = (start..end)
+                .map(|p| {
+                    let k = &k[(kv * s.capacity + p) * s.head_dim..][..s.head_dim];
+                    q.iter().zip(k).map(|(a, b)| a * b).sum::<f32>() * s.scale
+                })
+                .collect();
+            let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let mut sum = 0.0;
+            for x in &mut scores {
+                *x = (*x - max).exp();
+                sum += *x;
+            }
+            let out = &mut out[h * s.value_dim..][..s.value_dim];
+            out.fill(0.0);
+            for (p, w) in (start..end).zip(&scores) {
+                let v = &v[(kv * s.capacity + p) * s.value_dim..][..s.value_dim];
+                for (o, v) in out.iter_mut().zip(v) {
+                    *o += w / sum * v;
+                }
+            }
+        }
+    }
 }
 
 /// `gate = silu(gate) * up`.
 pub fn silu_mul(compute: &Compute, gate: &mut [f32], up: &[f32]) {
-    let _ = (compute, gate, up);
+    let _ = compute;
+    for (g, u) in gate.iter_mut().zip(up) {
+        *g = *g / (1.0 + (-*g).exp()) * u;
+    }
 }
 
 /// `gate = gelu_tanh(gate) * up`.
 pub fn gelu_mul(compute: &Compute, gate: &mut [f32], up: &[f32]) {
-    let _ = (compute, gate, up);
+    let _ = compute;
+    for (g, u) in gate.iter_mut().zip(up) {
+        let x = *g;
+        *g = 0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044715 * x * x * x)).tanh()) * u;
+    }
 }
 
 /// `x += y`.
