@@ -28,10 +28,12 @@ mod lanes_x86;
 mod lattice;
 mod linear;
 mod lookup;
+mod mxfp4;
 mod plain;
 mod q8;
 mod symmetric;
 mod ternary;
+mod ternary_encode;
 mod tiers;
 
 /// Decodes whole blocks. The two lengths fit each other: [`decode`] has checked them.
@@ -65,6 +67,11 @@ pub(crate) struct Codec {
 impl Codec {
     const fn new(ty: TensorType, decode: DecodeFn, encode: Option<EncodeFn>) -> Self {
         Self { ty, decode, encode, any_value: false, limit: Some(1e12) }
+    }
+
+    /// A type whose scales reach as far as F32 does.
+    const fn wide(ty: TensorType, decode: DecodeFn, encode: Option<EncodeFn>) -> Self {
+        Self { ty, decode, encode, any_value: false, limit: None }
     }
 
     const fn plain(ty: TensorType, decode: DecodeFn, encode: Option<EncodeFn>) -> Self {
@@ -103,9 +110,9 @@ static CODECS: &[Codec] = &[
     Codec::plain(T::F64, plain::decode_f64, None),
     Codec::new(T::IQ1_M, lattice::decode_iq1_m, None),
     Codec::plain(T::BF16, plain::decode_bf16, Some(plain::encode_bf16)),
-    Codec::new(T::TQ1_0, ternary::decode_tq1_0, None),
-    Codec::new(T::TQ2_0, ternary::decode_tq2_0, None),
-    Codec::new(T::MXFP4, lookup::decode_mxfp4, None),
+    Codec::new(T::TQ1_0, ternary::decode_tq1_0, Some(ternary_encode::encode_tq1_0)),
+    Codec::new(T::TQ2_0, ternary::decode_tq2_0, Some(ternary_encode::encode_tq2_0)),
+    Codec::wide(T::MXFP4, lookup::decode_mxfp4, Some(mxfp4::encode_mxfp4)),
     Codec::new(T::NVFP4, lookup::decode_nvfp4, None),
     Codec::new(T::Q1_0, linear::decode_q1_0, None),
     Codec::new(T::Q2_0, linear::decode_q2_0, None),
