@@ -26,7 +26,8 @@ fn real_models_open_from_their_headers() {
 
 #[test]
 fn stories_is_a_whole_f32_llama() {
-    let checkpoint = Checkpoint::open(&need!(shared("stories260K.gguf")), &Limits::default()).unwrap();
+    let checkpoint =
+        Checkpoint::open(&need!(shared("stories260K.gguf")), &Limits::default()).unwrap();
     assert!(checkpoint.tensors.iter().all(|tensor| tensor.ty == TensorType::F32));
     assert_eq!(checkpoint.metadata.u64("llama.block_count"), Some(5));
     let tensor = checkpoint.tensor("token_embd.weight").unwrap();

@@ -112,6 +112,17 @@ impl Metadata {
         }
     }
 
+    /// The non-negative integer under `key`, or the first of an array of them (values that may differ by layer).
+    pub fn first_u64(&self, key: &str) -> Option<u64> {
+        match self.get(key)? {
+            Value::Array(Array::U32(items)) => items.first().map(|item| u64::from(*item)),
+            Value::Array(Array::I32(items)) => {
+                items.first().and_then(|item| u64::try_from(*item).ok())
+            }
+            _ => self.u64(key),
+        }
+    }
+
     /// The float under `key`.
     pub fn f32(&self, key: &str) -> Option<f32> {
         match *self.get(key)? {
