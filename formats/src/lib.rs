@@ -5,8 +5,10 @@
 //! layout, whatever file they come from. A reader makes one, a writer takes one.
 #![deny(unsafe_code)]
 
+pub mod atomic;
 pub mod checkpoint;
 mod config;
+pub mod digest;
 mod error;
 pub mod family;
 pub mod gguf;

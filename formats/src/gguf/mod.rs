@@ -6,7 +6,9 @@ mod cursor;
 mod read;
 mod split;
 mod value;
+mod write;
 
 pub use read::{Gguf, open};
 pub(crate) use split::open_all;
 pub use value::{Array, Metadata, Value};
+pub use write::Layout;

@@ -1,0 +1,144 @@
+//! SHA-256 of files, cached by inode, size and modification time so that nothing is hashed twice.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{Read, Write as _},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result, atomic::AtomicFile};
+
+/// A digest in lower-case hex.
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().fold(String::with_capacity(digest.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// SHA-256 of a file's content, in hex. Reads it once, a megabyte at a time.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sha256_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io(path, "open"))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut buffer).map_err(Error::io(path, "read"))?;
+        if read == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+/// Digests of files seen before, in one file of lines. It holds no promise: a line that does not fit is ignored, and a
+/// cache that cannot be written costs time only.
+#[derive(Debug, Default)]
+pub struct DigestCache {
+    path: Option<PathBuf>,
+    known: BTreeMap<String, String>,
+}
+
+/// Lines that the cache keeps at most.
+const KEPT: usize = 10_000;
+
+impl DigestCache {
+    /// The cache in a folder; without one nothing is kept.
+    pub fn open(folder: Option<&Path>) -> Self {
+        let path = folder.map(|folder| folder.join("digests.txt"));
+        let text =
+            path.as_deref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let line = |line: &str| {
+            let (key, digest) = line.rsplit_once(' ')?;
+            let sound = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+            sound.then(|| (key.to_owned(), digest.to_owned()))
+        };
+        Self { path, known: text.lines().filter_map(line).take(KEPT).collect() }
+    }
+
+    /// SHA-256 of every file, in order, in hex: known ones from the cache, the others hashed on all cores.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for the first file that cannot be read.
+    pub fn sha256_all(&mut self, files: &[PathBuf]) -> Result<Vec<String>> {
+        let keys = files.iter().map(|path| key(path)).collect::<Result<Vec<_>>>()?;
+        let digests: Vec<String> = files
+            .par_iter()
+            .zip(&keys)
+            .map(|(path, key)| self.known.get(key).cloned().map_or_else(|| sha256_file(path), Ok))
+            .collect::<Result<_>>()?;
+        let mut fresh = false;
+        for (key, digest) in keys.into_iter().zip(&digests) {
+            fresh |= self.known.insert(key, digest.clone()).is_none();
+        }
+        if fresh {
+            self.save();
+        }
+        Ok(digests)
+    }
+
+    fn save(&self) {
+        let Some(path) = &self.path else { return };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let text: String = self
+            .known
+            .iter()
+            .rev()
+            .take(KEPT)
+            .map(|(key, digest)| format!("{key} {digest}\n"))
+            .collect();
+        let written =
+            fs::create_dir_all(folder).map_err(Error::io(folder, "create")).and_then(|()| {
+                let mut file = AtomicFile::create(path, true)?;
+                file.write_all(text.as_bytes()).map_err(Error::io(path, "write"))?;
+                file.commit()
+            });
+        if let Err(error) = written {
+            tracing::info!("digests are not kept: {error}");
+        }
+    }
+}
+
+/// What tells a file from all others and from itself after a change.
+fn key(path: &Path) -> Result<String> {
+    let facts = fs::metadata(path).map_err(Error::io(path, "read the size of"))?;
+    let (device, inode, size) = (facts.dev(), facts.ino(), facts.len());
+    Ok(format!("{device}:{inode}:{size}:{}.{:09}", facts.mtime(), facts.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_files_are_not_read_again_and_changed_ones_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        let file = dir.path().join("file");
+        fs::write(&file, "abc").unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let files = [file.clone()];
+        assert_eq!(DigestCache::open(Some(&home)).sha256_all(&files).unwrap(), [abc]);
+
+        // A false digest in the cache shows that it is used.
+        let cache = home.join("digests.txt");
+        let text = fs::read_to_string(&cache).unwrap().replace(abc, &"0".repeat(64));
+        fs::write(&cache, text).unwrap();
+        assert_eq!(DigestCache::open(Some(&home)).sha256_all(&files).unwrap(), ["0".repeat(64)]);
+
+        fs::write(&file, "abcd").unwrap();
+        assert_ne!(DigestCache::open(Some(&home)).sha256_all(&files).unwrap(), ["0".repeat(64)]);
+
+        fs::write(&cache, "rubbish \u{0}\nx y z\n").unwrap();
+        assert_eq!(DigestCache::open(None).sha256_all(&files).unwrap().len(), 1);
+    }
+}
