@@ -4,5 +4,7 @@
 //! length, depth and duplicate keys.
 
 mod read;
+mod write;
 
 pub use read::{RawTensor, RawTensors, open, open_folder};
+pub use write::{Layout, index};
