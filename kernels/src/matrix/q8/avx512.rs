@@ -14,7 +14,7 @@ use super::scratch::{LANES, LARGE, LargeWeights, ROWS, SMALL, SmallWeights};
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load<T: Copy>(from: &T) -> __m512i {
+pub(super) fn load<T: Copy>(from: &T) -> __m512i {
     const { assert!(size_of::<T>() == 64) };
     // SAFETY: the reference is to 64 bytes.
     unsafe { _mm512_loadu_si512(ptr::from_ref(from).cast()) }
@@ -22,13 +22,13 @@ fn load<T: Copy>(from: &T) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_ps<T: Copy>(from: &T) -> __m512 {
+pub(super) fn load_ps<T: Copy>(from: &T) -> __m512 {
     _mm512_castsi512_ps(load(from))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_256<T: Copy>(from: &T) -> __m256i {
+pub(super) fn load_256<T: Copy>(from: &T) -> __m256i {
     const { assert!(size_of::<T>() == 32) };
     // SAFETY: the reference is to 32 bytes.
     unsafe { _mm256_loadu_si256(ptr::from_ref(from).cast()) }
@@ -36,14 +36,14 @@ fn load_256<T: Copy>(from: &T) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn load_128(from: &[f32; 4]) -> __m128 {
+pub(super) fn load_128(from: &[f32; 4]) -> __m128 {
     // SAFETY: the reference is to 16 bytes.
     unsafe { _mm_loadu_ps(from.as_ptr()) }
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn store_128(to: &mut [f32; 4], value: __m128) {
+pub(super) fn store_128(to: &mut [f32; 4], value: __m128) {
     // SAFETY: the reference is to 16 bytes.
     unsafe { _mm_storeu_ps(to.as_mut_ptr(), value) };
 }
@@ -51,7 +51,7 @@ fn store_128(to: &mut [f32; 4], value: __m128) {
 /// In each 128-bit lane, the sums of that lane of the four registers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn reduce(p: [__m512i; 4]) -> __m512i {
+pub(super) fn reduce(p: [__m512i; 4]) -> __m512i {
     let first =
         _mm512_add_epi32(_mm512_unpacklo_epi32(p[0], p[1]), _mm512_unpackhi_epi32(p[0], p[1]));
     let second =
@@ -62,7 +62,7 @@ fn reduce(p: [__m512i; 4]) -> __m512i {
 /// The same for 256 bits, whose two lanes are added too.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn reduce_256(p: [__m256i; 4]) -> __m128i {
+pub(super) fn reduce_256(p: [__m256i; 4]) -> __m128i {
     let first =
         _mm256_add_epi32(_mm256_unpacklo_epi32(p[0], p[1]), _mm256_unpackhi_epi32(p[0], p[1]));
     let second =
@@ -123,6 +123,13 @@ fn small_kind<const HALVES: bool, const MINS: bool>(
             lanes = _mm512_fmadd_ps(load_ps(&w.mins), load_ps(&x.value_sums), lanes);
         }
     }
+    finish_small(lanes)
+}
+
+/// Folds the virtual lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx2")]
+pub(super) fn finish_small(lanes: __m512) -> [f32; ROWS] {
     let pairs = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps::<1>(lanes));
     let sum = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs));
     let mut out = [0.0; ROWS];

@@ -1,6 +1,9 @@
 //! What the product kernels need to know of a type: one table row each.
 
-use super::scratch::{Group, LANES, LARGE, SMALL};
+#[cfg(target_arch = "x86_64")]
+use super::avx512_small as direct;
+use super::quantized::{LargeRow, SmallRow};
+use super::scratch::{Group, LANES, LARGE, ROWS, SMALL};
 use super::unpack::{iq, kquant, small, ternary};
 use crate::TensorType;
 use crate::tier::{Kind, Tier};
@@ -19,6 +22,19 @@ type Unpack = fn(&[u8], usize, &mut Group);
 /// The same, compiled for instructions that the caller has checked.
 type UnpackTier = unsafe fn(&[u8], usize, &mut Group);
 
+/// A product of four packed rows of that many blocks with a token, for instructions that the caller
+/// has checked. The rows are padded to whole records.
+pub(super) type DirectSmall = unsafe fn([&[u8]; ROWS], usize, &[SmallRow]) -> [f32; ROWS];
+/// The same for the large form.
+pub(super) type DirectLarge = unsafe fn([&[u8]; ROWS], &[LargeRow]) -> [f32; ROWS];
+
+/// Products that need no unpacked rows, by tier.
+#[derive(Debug, Default)]
+pub(super) struct Direct {
+    pub(super) small_avx512: Option<DirectSmall>,
+    pub(super) large_avx512: Option<DirectLarge>,
+}
+
 /// A type as the product kernels see it.
 #[derive(Debug)]
 pub(super) struct Format {
@@ -34,6 +50,8 @@ pub(super) struct Format {
     pub(super) max_code: u8,
     /// Whether a minimum is added.
     pub(super) mins: bool,
+    /// The product of four packed rows with a token, where there is one of its own.
+    pub(super) direct: Direct,
     unpack: Unpack,
     unpack_avx2: UnpackTier,
     unpack_avx512: UnpackTier,
@@ -157,6 +175,7 @@ const fn small_row<T: Small>() -> Format {
         offset: T::OFFSET,
         max_code: T::MAX_CODE,
         mins: T::MINS,
+        direct: Direct { small_avx512: None, large_avx512: None },
         unpack: unpack_small::<T>,
         unpack_avx2: tiers::small_avx2::<T>,
         unpack_avx512: tiers::small_avx512::<T>,
@@ -171,6 +190,7 @@ const fn large_row<T: Large>() -> Format {
         offset: T::OFFSET,
         max_code: T::MAX_CODE,
         mins: T::MINS,
+        direct: Direct { small_avx512: None, large_avx512: None },
         unpack: unpack_large::<T>,
         unpack_avx2: tiers::large_avx2::<T>,
         unpack_avx512: tiers::large_avx512::<T>,
@@ -178,13 +198,13 @@ const fn large_row<T: Large>() -> Format {
 }
 
 static TABLE: [Format; 25] = [
-    small_row::<small::Q4_0>(),
-    small_row::<small::Q4_1>(),
-    small_row::<small::Q5_0>(),
-    small_row::<small::Q5_1>(),
-    small_row::<small::Q8_0>(),
-    small_row::<small::Iq4Nl>(),
-    small_row::<small::Mxfp4>(),
+    small_row::<small::Q4_0>().small(direct::q4_0_row),
+    small_row::<small::Q4_1>().small(direct::q4_1_row),
+    small_row::<small::Q5_0>().small(direct::q5_0_row),
+    small_row::<small::Q5_1>().small(direct::q5_1_row),
+    small_row::<small::Q8_0>().small(direct::q8_0_row),
+    small_row::<small::Iq4Nl>().small(direct::iq4_nl_row),
+    small_row::<small::Mxfp4>().small(direct::mxfp4_row),
     small_row::<small::Nvfp4>(),
     small_row::<small::Q1_0>(),
     small_row::<small::Q2_0>(),
@@ -206,6 +226,11 @@ static TABLE: [Format; 25] = [
 ];
 
 impl Format {
+    const fn small(mut self, avx512: DirectSmall) -> Self {
+        self.direct.small_avx512 = Some(avx512);
+        self
+    }
+
     /// The row of a type, if its products take quantized activations.
     pub(super) fn of(ty: TensorType) -> Option<&'static Self> {
         TABLE.iter().find(|format| format.ty == ty)

@@ -21,6 +21,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_small;
 mod dispatch;
 mod format;
 mod portable;
@@ -38,7 +40,7 @@ use crate::tier::Kind;
 use crate::{Compute, KernelError, TensorType, Tier};
 use format::Format;
 use quantized::{Records, TILE};
-use scratch::{Group, ROWS};
+use scratch::{Group, LANES, ROWS, SMALL};
 
 /// Whether this module multiplies that type.
 pub(super) fn takes(ty: TensorType) -> bool {
@@ -165,6 +167,9 @@ impl Work<'_> {
 
     /// The rows `first..end` with every token, token by token.
     fn rows(&self, group: &mut Group, first: usize, end: usize) {
+        if self.direct(group, first, end) {
+            return;
+        }
         for row in (first..end).step_by(ROWS) {
             let count = self.unpack(group, row, end);
             for token in 0..self.out.tokens {
@@ -181,6 +186,65 @@ impl Work<'_> {
                 };
                 // SAFETY: tasks have rows of their own.
                 unsafe { self.out.put(token, row, &sums[..count]) };
+            }
+        }
+    }
+
+    /// The same without unpacking, if the type has such a product.
+    fn direct(&self, group: &mut Group, first: usize, end: usize) -> bool {
+        let direct = &self.format.direct;
+        let block = self.format.ty.block_bytes();
+        match (self.tier.kind(), self.records) {
+            (Kind::Avx512, Records::SmallRows { per, records }) => {
+                let Some(product) = direct.small_avx512 else { return false };
+                let blocks = self.w.cols() / SMALL;
+                let padded = per * LANES * block;
+                self.packed(&mut group.padded, padded, first, end, |rows, token| {
+                    // SAFETY: the tier proves that the machine has the instructions.
+                    unsafe { product(rows, blocks, &records[token * per..][..per]) }
+                });
+            }
+            (Kind::Avx512, Records::LargeRows { per, records }) => {
+                let Some(product) = direct.large_avx512 else { return false };
+                self.packed(&mut group.padded, per * block, first, end, |rows, token| {
+                    // SAFETY: as above.
+                    unsafe { product(rows, &records[token * per..][..per]) }
+                });
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Gives each four packed rows (the last repeated, where there are fewer) and each token to
+    /// `product`. Rows are `padded` bytes long: what follows in memory, or zeros after the last.
+    fn packed(
+        &self,
+        copy: &mut Vec<u8>,
+        padded: usize,
+        first: usize,
+        end: usize,
+        product: impl Fn([&[u8]; ROWS], usize) -> [f32; ROWS],
+    ) {
+        let bytes = self.w.bytes();
+        let stride = bytes.len() / self.w.rows();
+        for row in (first..end).step_by(ROWS) {
+            let start = |slot: usize| (row + slot).min(end - 1) * stride;
+            let rows: [&[u8]; ROWS] = if start(ROWS - 1) + padded <= bytes.len() {
+                std::array::from_fn(|slot| &bytes[start(slot)..][..padded])
+            } else {
+                copy.clear();
+                copy.resize(ROWS * padded, 0);
+                for slot in 0..ROWS {
+                    let row = &bytes[start(slot)..][..stride];
+                    copy[slot * padded..][..stride].copy_from_slice(row);
+                }
+                std::array::from_fn(|slot| &copy[slot * padded..][..padded])
+            };
+            for token in 0..self.out.tokens {
+                let sums = product(rows, token);
+                // SAFETY: tasks have rows of their own.
+                unsafe { self.out.put(token, row, &sums[..ROWS.min(end - row)]) };
             }
         }
     }

@@ -71,6 +71,8 @@ pub(super) struct Group {
     pub(super) small: Vec<SmallWeights>,
     /// Of the large form.
     pub(super) large: Vec<LargeWeights>,
+    /// Four packed rows with room behind each.
+    pub(super) padded: Vec<u8>,
 }
 
 impl Group {

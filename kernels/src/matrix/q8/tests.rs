@@ -279,11 +279,19 @@ fn rates() {
     let types = std::env::var("MDL_RATES").unwrap_or("Q8_0,Q4_0,Q4_K,Q6_K".into());
     for name in types.split(',') {
         let ty = TensorType::from_name(name).unwrap();
-        for (rows, cols) in [(1536_usize, 576_usize), (576, 1536), (896, 4864), (4096, 4096)] {
+        for (rows, cols) in [
+            (256_usize, 576_usize),
+            (256, 1536),
+            (1536, 576),
+            (576, 1536),
+            (896, 4864),
+            (4096, 4096),
+        ] {
             if !cols.is_multiple_of(ty.block_len()) {
                 continue;
             }
-            let copies = (64 << 20) / (rows * ty.row_bytes(cols).unwrap()).max(1);
+            let copies =
+                if rows == 256 { 1 } else { (64 << 20) / (rows * ty.row_bytes(cols).unwrap()) };
             let bytes = weights(ty, rows * copies.max(1), cols, None, 1);
             let each = bytes.len() / copies;
             let w: Vec<_> = bytes

@@ -3,10 +3,10 @@
 //! Each is written once, in plain Rust, and compiled for every tier. Formats: `ggml-common.h` and
 //! the reference decoders in `ggml-quants.c` of llama.cpp (ggml 0.25).
 
-pub(super) mod iq;
-pub(super) mod kquant;
-pub(super) mod small;
-pub(super) mod ternary;
+pub(in crate::matrix::q8) mod iq;
+pub(in crate::matrix::q8) mod kquant;
+pub(in crate::matrix::q8) mod small;
+pub(in crate::matrix::q8) mod ternary;
 
 /// The F16 number at byte `at`. NaN and infinity come out as such.
 #[inline(always)]

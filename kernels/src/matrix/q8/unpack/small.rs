@@ -7,13 +7,14 @@ use crate::matrix::q8::format::{Part, Small};
 /// The values of IQ4_NL and IQ4_XS plus 128.
 ///
 /// Source: `kvalues_iq4nl` in ggml-common.h.
-pub(super) const IQ4_CODES: [u8; 16] =
+pub(in crate::matrix::q8) const IQ4_CODES: [u8; 16] =
     [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
 
 /// Twice the values of the 4-bit float E2M1, plus 12.
 ///
 /// Source: `kvalues_fp4` in ggml-common.h.
-const FP4_CODES: [u8; 16] = [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
+pub(in crate::matrix::q8) const FP4_CODES: [u8; 16] =
+    [12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0];
 
 /// Low nibbles, then high nibbles.
 #[inline(always)]
