@@ -17,8 +17,12 @@ mod keys;
 pub mod pre;
 mod sentencepiece;
 mod side;
+#[cfg(feature = "tokenizers")]
+mod text;
 
 pub(crate) use keys::read;
+#[cfg(feature = "tokenizers")]
+pub use text::{Decoder, Tokenizer};
 
 pub(crate) const PRE_TOKENIZER: &str = "mdl.tokenizer.pre_tokenizer";
 pub(crate) const NORMALIZER: &str = "mdl.tokenizer.normalizer";
