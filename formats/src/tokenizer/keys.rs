@@ -18,7 +18,7 @@ use crate::{Config, Error, Limits, Result, gguf::Metadata};
 
 /// Everything under `tokenizer.` for a folder, with `vocabulary` tokens. Without tokenizer files that
 /// is `no_vocab` and the chat template.
-pub(crate) fn read(
+pub fn read(
     folder: &Path,
     config: &Config,
     vocabulary: usize,

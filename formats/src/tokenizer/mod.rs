@@ -20,7 +20,7 @@ mod side;
 #[cfg(feature = "tokenizers")]
 mod text;
 
-pub(crate) use keys::read;
+pub use keys::read;
 #[cfg(feature = "tokenizers")]
 pub use text::{Decoder, Tokenizer};
 
