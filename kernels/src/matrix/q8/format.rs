@@ -1,10 +1,10 @@
 //! What the product kernels need to know of a type: one table row each.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512_small as direct;
 use super::quantized::{LargeRow, SmallRow};
 use super::scratch::{Group, LANES, LARGE, ROWS, SMALL};
 use super::unpack::{iq, kquant, small, ternary};
+#[cfg(target_arch = "x86_64")]
+use super::{avx512_large as direct_large, avx512_small as direct};
 use crate::TensorType;
 use crate::tier::{Kind, Tier};
 
@@ -208,12 +208,12 @@ static TABLE: [Format; 25] = [
     small_row::<small::Nvfp4>(),
     small_row::<small::Q1_0>(),
     small_row::<small::Q2_0>(),
-    large_row::<kquant::Q2K>(),
-    large_row::<kquant::Q3K>(),
-    large_row::<kquant::Q4K>(),
-    large_row::<kquant::Q5K>(),
-    large_row::<kquant::Q6K>(),
-    large_row::<kquant::Iq4Xs>(),
+    large_row::<kquant::Q2K>().large(direct_large::q2_k_row),
+    large_row::<kquant::Q3K>().large(direct_large::q3_k_row),
+    large_row::<kquant::Q4K>().large(direct_large::q4_k_row),
+    large_row::<kquant::Q5K>().large(direct_large::q5_k_row),
+    large_row::<kquant::Q6K>().large(direct_large::q6_k_row),
+    large_row::<kquant::Iq4Xs>().large(direct_large::iq4_xs_row),
     large_row::<ternary::Tq1_0>(),
     large_row::<ternary::Tq2_0>(),
     large_row::<iq::Iq1S>(),
@@ -228,6 +228,11 @@ static TABLE: [Format; 25] = [
 impl Format {
     const fn small(mut self, avx512: DirectSmall) -> Self {
         self.direct.small_avx512 = Some(avx512);
+        self
+    }
+
+    const fn large(mut self, avx512: DirectLarge) -> Self {
+        self.direct.large_avx512 = Some(avx512);
         self
     }
 

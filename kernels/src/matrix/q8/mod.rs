@@ -22,6 +22,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod avx512_large;
+#[cfg(target_arch = "x86_64")]
 mod avx512_small;
 mod dispatch;
 mod format;
