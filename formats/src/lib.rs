@@ -18,6 +18,7 @@ mod limits;
 mod mapping;
 mod open;
 pub mod safetensors;
+pub mod template;
 pub mod tokenizer;
 
 pub use checkpoint::{Checkpoint, MappedTensor, Tensor, TensorBytes, TensorSource};
