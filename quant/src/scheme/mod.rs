@@ -7,6 +7,7 @@ mod choose;
 mod table;
 
 pub use choose::{Choice, Chooser, Facts};
+pub(crate) use choose::{fitting, quantizes};
 use mdl_kernels::{TensorType, codec};
 pub(crate) use table::{Rule, Rules};
 
