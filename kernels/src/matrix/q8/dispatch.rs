@@ -1,11 +1,11 @@
 //! Which kernel a tier runs.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx512;
 use super::format::Format;
 use super::portable;
 use super::quantized::{LargeRow, LargeTile, SmallRow, SmallTile, TILE};
 use super::scratch::{LargeWeights, ROWS, SmallWeights};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 use crate::Tier;
 use crate::tier::Kind;
 
@@ -24,6 +24,9 @@ pub(super) fn small(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the tier proves that the machine has the instructions.
         Kind::Avx512 => unsafe { avx512::small(format, weights, token) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Avx2 => unsafe { avx2::small(format, weights, token) },
         _ => portable::small(format, weights, token),
     }
 }
@@ -40,6 +43,9 @@ pub(super) fn large(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the tier proves that the machine has the instructions.
         Kind::Avx512 => unsafe { avx512::large(format, weights, token) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Avx2 => unsafe { avx2::large(format, weights, token) },
         _ => portable::large(format, weights, token),
     }
 }
@@ -65,6 +71,14 @@ pub(super) fn small_tiles(
             let [out, _] = out;
             avx512::small_tiles(format, weights, [first], std::array::from_mut(out));
         },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        (Kind::Avx2, second) => unsafe {
+            avx2::small_tile(format, weights, first, &mut out[0]);
+            if let Some(second) = second {
+                avx2::small_tile(format, weights, second, &mut out[1]);
+            }
+        },
         _ => {}
     }
 }
@@ -89,6 +103,14 @@ pub(super) fn large_tiles(
         (Kind::Avx512, None) => unsafe {
             let [out, _] = out;
             avx512::large_tiles(format, weights, [first], std::array::from_mut(out));
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        (Kind::Avx2, second) => unsafe {
+            avx2::large_tile(format, weights, first, &mut out[0]);
+            if let Some(second) = second {
+                avx2::large_tile(format, weights, second, &mut out[1]);
+            }
         },
         _ => {}
     }

@@ -20,6 +20,8 @@
 //! a register.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_large;
@@ -112,7 +114,7 @@ pub(super) fn matmul(
     if tokens == 0 || rows == 0 {
         return Ok(());
     }
-    let tiled = tokens >= TILED_FROM && compute.tier().kind() == Kind::Avx512;
+    let tiled = tokens >= TILED_FROM && compute.tier().kind() != Kind::Portable;
     let records = forms.records(compute, x, cols, format.form, tiled);
     let out = Out::new(out, tokens, rows);
     let work = Work { tier: compute.tier(), format, w, records, out: &out };

@@ -316,7 +316,7 @@ fn rates() {
                             &x,
                             cols,
                             Format::of(ty).unwrap().form,
-                            tokens >= TILED_FROM && tier.kind() == Kind::Avx512,
+                            tokens >= TILED_FROM && tier.kind() != Kind::Portable,
                         );
                         let before = Instant::now();
                         let some = if tokens > 1 { 1 } else { (4 << 20) / each + 1 };
