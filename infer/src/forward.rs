@@ -131,9 +131,7 @@ impl LayerPass<'_> {
         let value = sized(&mut scratch.value, tokens * weights.value.rows());
         weights.value.apply(self.compute(), &mut scratch.activations, value)?;
         self.prepare(scratch);
-        self.remember(cache, scratch);
 
-        let len = tokens * config.heads * config.value_dim;
         let shape = Attention {
             heads: config.heads,
             kv_heads: config.kv_heads,
@@ -145,7 +143,10 @@ impl LayerPass<'_> {
             scale: config.attention_scale,
         };
         let query = &scratch.query[..tokens * weights.query.rows()];
-        let attended = sized(&mut scratch.attended, len);
+        let key = &scratch.key[..tokens * weights.key.rows()];
+        let value = &scratch.value[..tokens * weights.value.rows()];
+        ops::remember(&shape, key, value, &mut cache.keys, &mut cache.values);
+        let attended = sized(&mut scratch.attended, tokens * config.heads * config.value_dim);
         ops::attention(self.compute(), &shape, query, &cache.keys, &cache.values, attended);
         scratch.activations.load(attended, config.heads * config.value_dim);
         let out = sized(&mut scratch.h, tokens * config.width);
@@ -238,25 +239,6 @@ impl LayerPass<'_> {
                     &angles.cos[..len],
                     &angles.sin[..len],
                 );
-            }
-        }
-    }
-
-    /// Copies the batch's keys and values to the cache, head by head.
-    fn remember(&self, cache: &mut LayerCache, scratch: &Scratch) {
-        let (config, batch) = (&self.batch.model.config, self.batch);
-        let parts = [
-            (&mut cache.keys, &scratch.key, config.head_dim),
-            (&mut cache.values, &scratch.value, config.value_dim),
-        ];
-        for (cached, fresh, dim) in parts {
-            let heads = cached.chunks_exact_mut(batch.capacity * dim);
-            for (head, cached) in heads.enumerate() {
-                let slots = cached[batch.past * dim..].chunks_exact_mut(dim);
-                let rows = fresh.chunks_exact(config.kv_heads * dim).take(batch.tokens.len());
-                for (slot, row) in slots.zip(rows) {
-                    slot.copy_from_slice(&row[head * dim..(head + 1) * dim]);
-                }
             }
         }
     }

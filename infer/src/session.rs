@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use mdl_kernels::matrix::Activations;
+use mdl_kernels::{matrix::Activations, ops};
 
 use crate::{
     Error, Result,
@@ -41,9 +41,8 @@ pub struct Tile<'a> {
 /// Keys and values of one layer.
 #[derive(Debug, Default)]
 pub(crate) struct LayerCache {
-    /// Key heads × capacity × head size.
+    /// As [`ops::remember`] lays them out.
     pub(crate) keys: Vec<f32>,
-    /// Key heads × capacity × value size.
     pub(crate) values: Vec<f32>,
 }
 
@@ -159,24 +158,18 @@ impl<'m> Session<'m> {
         if positions <= self.capacity {
             return Ok(());
         }
-        // Doubling keeps the copies rare; a multiple of 64 keeps heads on cache lines.
-        let capacity = positions.max(self.capacity * 2).next_multiple_of(64).min(limit.max(64));
+        // Doubling keeps the copies rare.
+        let most = limit.next_multiple_of(64);
+        let capacity = positions.max(self.capacity * 2).next_multiple_of(64).min(most);
         let config = &self.model.config;
-        let (filled, heads) = (self.tokens.len(), config.kv_heads);
+        let (heads, dim) = (config.kv_heads, config.head_dim);
+        let row = ops::values_len(1, 1, config.value_dim);
+        // Keys lie in blocks of sixteen positions, the last of which may be filled in part.
+        let filled = self.tokens.len().next_multiple_of(16);
         for layer in &mut self.cache {
-            let moves = [(&mut layer.keys, config.head_dim), (&mut layer.values, config.value_dim)];
-            for (values, dim) in moves {
-                let old = mem::replace(values, vec![0.0; heads * capacity * dim]);
-                if filled == 0 {
-                    continue;
-                }
-                let heads = values
-                    .chunks_exact_mut(capacity * dim)
-                    .zip(old.chunks_exact(self.capacity * dim));
-                for (new, old) in heads {
-                    new[..filled * dim].copy_from_slice(&old[..filled * dim]);
-                }
-            }
+            grow(&mut layer.keys, heads, filled * dim, ops::keys_len(heads, capacity, dim));
+            let len = ops::values_len(heads, capacity, config.value_dim);
+            grow(&mut layer.values, heads, filled * row, len);
         }
         self.capacity = capacity;
         Ok(())
@@ -279,5 +272,17 @@ impl<'m> Session<'m> {
             start = end;
         }
         Ok(())
+    }
+}
+
+/// Replaces a cache of `heads` parts by one of `len` values, keeping the first `filled` of each part.
+fn grow(cache: &mut Vec<f32>, heads: usize, filled: usize, len: usize) {
+    let old = mem::replace(cache, vec![0.0; len]);
+    if old.is_empty() || filled == 0 {
+        return;
+    }
+    let parts = cache.chunks_exact_mut(len / heads).zip(old.chunks_exact(old.len() / heads));
+    for (new, old) in parts {
+        new[..filled].copy_from_slice(&old[..filled]);
     }
 }

@@ -1,8 +1,44 @@
 //! The element-wise and row-wise operations of a transformer, in F32.
+//!
+//! Every reduction runs in the sixteen virtual lanes of `lanes`; results depend neither on the tier
+//! nor on the number of threads, nor on how many tokens are worked on at once.
 
-use crate::Compute;
+mod attention;
+pub(crate) mod lanes;
+
+use std::sync::OnceLock;
+
+use crate::{Compute, Tier};
+use lanes::{LANES, Vector, exp, fma, fold, larger, map, per_tier};
+
+pub use attention::{Attention, attention, keys_len, remember, values_len};
+
+/// Values in all from which on work is shared between threads: below, one thread is done before
+/// another has noticed.
+const SHARED_FROM: usize = 1 << 14;
+
+/// Runs `task` on pieces of whole rows of `out`, in parallel where there is enough to do. The task
+/// gets the number of its first row.
+fn by_rows(
+    compute: &Compute,
+    out: &mut [f32],
+    row: usize,
+    task: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if row == 0 || out.is_empty() {
+        return;
+    }
+    if out.len() < SHARED_FROM {
+        return task(0, out);
+    }
+    let rows = (out.len() / row / (compute.threads() * 4)).max(1);
+    compute.chunks(out, rows * row, |index, piece| task(index * rows, piece));
+}
 
 /// `out = x / sqrt(mean(x²) + eps) * weight` for each row of `cols` values.
+///
+/// Σx² runs in 64 lanes, value i in lane i mod 64; lanes k, k + 16, k + 32, k + 48 are added as
+/// (a + b) + (c + d), the sixteen sums folded in halves.
 pub fn rms_norm(
     compute: &Compute,
     x: &[f32],
@@ -11,14 +47,46 @@ pub fn rms_norm(
     eps: f32,
     out: &mut [f32],
 ) {
-    let _ = compute;
+    let tier = compute.tier();
+    by_rows(compute, out, cols, |first, out| {
+        let start = first * cols;
+        norm_rows(tier, &x[start..start + out.len()], cols, weight, eps, out);
+    });
+}
+
+per_tier! {
+    fn norm_rows(x: &[f32], cols: usize, weight: &[f32], eps: f32, out: &mut [f32]) = norm_body
+}
+
+#[inline(always)]
+fn norm_body(x: &[f32], cols: usize, weight: &[f32], eps: f32, out: &mut [f32]) {
     for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
-        let mean = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / cols as f64;
-        let scale = (1.0 / (mean + f64::from(eps)).sqrt()) as f32;
-        for ((o, x), w) in out.iter_mut().zip(x).zip(weight) {
-            *o = x * scale * w;
+        let scale = 1.0 / (sum_of_squares(x) / cols as f32 + eps).sqrt();
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = x * scale * weight;
         }
     }
+}
+
+#[inline(always)]
+fn sum_of_squares(x: &[f32]) -> f32 {
+    let mut sums = [[0.0; LANES]; 4];
+    let (blocks, tail) = x.as_chunks::<{ 4 * LANES }>();
+    for block in blocks {
+        let (vectors, _) = block.as_chunks::<LANES>();
+        for (sum, x) in sums.iter_mut().zip(vectors) {
+            *sum = fma(x, x, sum);
+        }
+    }
+    for (index, x) in tail.iter().enumerate() {
+        let sum = &mut sums[index / LANES][index % LANES];
+        *sum = x.mul_add(*x, *sum);
+    }
+    let mut total = [0.0; LANES];
+    for (i, total) in total.iter_mut().enumerate() {
+        *total = (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]);
+    }
+    fold(&total, |a, b| a + b)
 }
 
 /// How the two halves of a rotated pair lie in a head.
@@ -45,90 +113,68 @@ pub fn rope(
     cos: &[f32],
     sin: &[f32],
 ) {
-    let _ = compute;
-    let half = rotary / 2;
-    for ((row, cos), sin) in
-        x.chunks_exact_mut(heads * head_dim).zip(cos.chunks_exact(half)).zip(sin.chunks_exact(half))
-    {
+    let (tier, half) = (compute.tier(), rotary / 2);
+    if half == 0 {
+        return;
+    }
+    by_rows(compute, x, heads * head_dim, |first, x| {
+        let tokens = x.len() / (heads * head_dim);
+        let place = first * half..(first + tokens) * half;
+        let (cos, sin) = (&cos[place.clone()], &sin[place]);
+        match pairs {
+            RopePairs::Interleaved => rope_interleaved(tier, x, heads, head_dim, cos, sin, half),
+            RopePairs::Halves => rope_halves(tier, x, heads, head_dim, cos, sin, half),
+        }
+    });
+}
+
+per_tier! {
+    fn rope_interleaved(x: &mut [f32], heads: usize, head_dim: usize, cos: &[f32], sin: &[f32], half: usize)
+        = rope_interleaved_body
+}
+per_tier! {
+    fn rope_halves(x: &mut [f32], heads: usize, head_dim: usize, cos: &[f32], sin: &[f32], half: usize)
+        = rope_halves_body
+}
+
+#[inline(always)]
+fn rope_interleaved_body(
+    x: &mut [f32],
+    heads: usize,
+    head_dim: usize,
+    cos: &[f32],
+    sin: &[f32],
+    half: usize,
+) {
+    let rows = x.chunks_exact_mut(heads * head_dim);
+    for ((row, cos), sin) in rows.zip(cos.chunks_exact(half)).zip(sin.chunks_exact(half)) {
         for head in row.chunks_exact_mut(head_dim) {
-            for i in 0..half {
-                let (a, b) = match pairs {
-                    RopePairs::Interleaved => (2 * i, 2 * i + 1),
-                    RopePairs::Halves => (i, i + half),
-                };
-                let (x, y) = (head[a], head[b]);
-                head[a] = x * cos[i] - y * sin[i];
-                head[b] = x * sin[i] + y * cos[i];
+            let (pairs, _) = head[..2 * half].as_chunks_mut::<2>();
+            for ((pair, cos), sin) in pairs.iter_mut().zip(cos).zip(sin) {
+                let [a, b] = *pair;
+                *pair = [a * cos - b * sin, a * sin + b * cos];
             }
         }
     }
 }
 
-/// The shape of an attention call.
-#[derive(Debug, Clone, Copy)]
-pub struct Attention {
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Values in a query or key head.
-    pub head_dim: usize,
-    /// Values in a value head.
-    pub value_dim: usize,
-    /// Positions before the first query token.
-    pub past: usize,
-    /// Positions that the cache has room for: the distance between two heads in it.
-    pub capacity: usize,
-    /// A query sees this many positions at most, itself counted.
-    pub window: Option<usize>,
-    /// What scores are multiplied with.
-    pub scale: f32,
-}
-
-/// Causal attention of `tokens` queries over `past + tokens` cached positions.
-///
-/// `q`: `tokens` rows of `heads * head_dim`. `k`: `kv_heads` × `capacity` × `head_dim`. `v`:
-/// `kv_heads` × `capacity` × `value_dim`. `out`: `tokens` rows of `heads * value_dim`.
-pub fn attention(
-    compute: &Compute,
-    shape: &Attention,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    out: &mut [f32],
+#[inline(always)]
+fn rope_halves_body(
+    x: &mut [f32],
+    heads: usize,
+    head_dim: usize,
+    cos: &[f32],
+    sin: &[f32],
+    half: usize,
 ) {
-    let _ = compute;
-    let s = shape;
-    let group = s.heads / s.kv_heads;
-    for (t, (q, out)) in q
-        .chunks_exact(s.heads * s.head_dim)
-        .zip(out.chunks_exact_mut(s.heads * s.value_dim))
-        .enumerate()
-    {
-        let end = s.past + t + 1;
-        let start = s.window.map_or(0, |w| end.saturating_sub(w));
-        for h in 0..s.heads {
-            let q = &q[h * s.head_dim..][..s.head_dim];
-            let kv = h / group;
-            let mut scores: Vec<f32> = (start..end)
-                .map(|p| {
-                    let k = &k[(kv * s.capacity + p) * s.head_dim..][..s.head_dim];
-                    q.iter().zip(k).map(|(a, b)| a * b).sum::<f32>() * s.scale
-                })
-                .collect();
-            let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0;
-            for x in &mut scores {
-                *x = (*x - max).exp();
-                sum += *x;
-            }
-            let out = &mut out[h * s.value_dim..][..s.value_dim];
-            out.fill(0.0);
-            for (p, w) in (start..end).zip(&scores) {
-                let v = &v[(kv * s.capacity + p) * s.value_dim..][..s.value_dim];
-                for (o, v) in out.iter_mut().zip(v) {
-                    *o += w / sum * v;
-                }
+    let rows = x.chunks_exact_mut(heads * head_dim);
+    for ((row, cos), sin) in rows.zip(cos.chunks_exact(half)).zip(sin.chunks_exact(half)) {
+        for head in row.chunks_exact_mut(head_dim) {
+            let (first, second) = head[..2 * half].split_at_mut(half);
+            for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                let (x, y) = (*a, *b);
+                *a = x * cos - y * sin;
+                *b = x * sin + y * cos;
             }
         }
     }
@@ -136,18 +182,55 @@ pub fn attention(
 
 /// `gate = silu(gate) * up`.
 pub fn silu_mul(compute: &Compute, gate: &mut [f32], up: &[f32]) {
-    let _ = compute;
-    for (g, u) in gate.iter_mut().zip(up) {
-        *g = *g / (1.0 + (-*g).exp()) * u;
-    }
+    let tier = compute.tier();
+    by_rows(compute, gate, GATE_PIECE, |first, gate| {
+        let start = first * GATE_PIECE;
+        silu_piece(tier, gate, &up[start..start + gate.len()]);
+    });
 }
 
 /// `gate = gelu_tanh(gate) * up`.
+///
+/// ½(1 + tanh u) is 1 / (1 + e^(−2u)), which is what is computed.
 pub fn gelu_mul(compute: &Compute, gate: &mut [f32], up: &[f32]) {
-    let _ = compute;
-    for (g, u) in gate.iter_mut().zip(up) {
-        let x = *g;
-        *g = 0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044715 * x * x * x)).tanh()) * u;
+    let tier = compute.tier();
+    by_rows(compute, gate, GATE_PIECE, |first, gate| {
+        let start = first * GATE_PIECE;
+        gelu_piece(tier, gate, &up[start..start + gate.len()]);
+    });
+}
+
+/// Values of a gate that are worked on at a time.
+const GATE_PIECE: usize = 64;
+
+per_tier! { fn silu_piece(gate: &mut [f32], up: &[f32]) = silu_body }
+per_tier! { fn gelu_piece(gate: &mut [f32], up: &[f32]) = gelu_body }
+
+#[inline(always)]
+fn silu_body(gate: &mut [f32], up: &[f32]) {
+    gated(gate, up, |x| x / (1.0 + exp(-x)));
+}
+
+#[inline(always)]
+fn gelu_body(gate: &mut [f32], up: &[f32]) {
+    // 2 √(2/π), and that times 0.044715.
+    const LINEAR: f32 = 1.595_769_1;
+    const CUBIC: f32 = 0.071_354_82;
+    gated(gate, up, |x| x / (1.0 + exp(-x * (x * x).mul_add(CUBIC, LINEAR))));
+}
+
+#[inline(always)]
+fn gated(gate: &mut [f32], up: &[f32], f: impl Fn(f32) -> f32) {
+    let (gates, gate_tail) = gate.as_chunks_mut::<LANES>();
+    let (ups, up_tail) = up.as_chunks::<LANES>();
+    for (gate, up) in gates.iter_mut().zip(ups) {
+        let activated = map(gate, &f);
+        for ((gate, activated), up) in gate.iter_mut().zip(activated).zip(up) {
+            *gate = activated * up;
+        }
+    }
+    for (gate, up) in gate_tail.iter_mut().zip(up_tail) {
+        *gate = f(*gate) * up;
     }
 }
 
@@ -159,7 +242,47 @@ pub fn add(x: &mut [f32], y: &[f32]) {
 }
 
 /// Natural logarithm of Σ exp(x), in F64 for the sum: what turns logits into log-probabilities.
+///
+/// The sum runs in sixteen lanes of F64, value i in lane i mod 16, folded in halves.
 pub fn log_sum_exp(x: &[f32]) -> f64 {
-    let _ = x;
-    0.0
+    static TIER: OnceLock<Tier> = OnceLock::new();
+    log_sum_exp_in(*TIER.get_or_init(Tier::detect), x)
 }
+
+per_tier! { fn log_sum_exp_in(x: &[f32]) -> f64 = log_sum_exp_body }
+
+#[inline(always)]
+fn log_sum_exp_body(x: &[f32]) -> f64 {
+    let (vectors, tail) = x.as_chunks::<LANES>();
+    let mut largest: Vector = [f32::NEG_INFINITY; LANES];
+    for x in vectors {
+        for (largest, &x) in largest.iter_mut().zip(x) {
+            *largest = larger(x, *largest);
+        }
+    }
+    let largest = tail.iter().fold(fold(&largest, larger), |largest, &x| larger(x, largest));
+    if largest == f32::NEG_INFINITY {
+        return f64::NEG_INFINITY;
+    }
+    let mut sums = [0.0f64; LANES];
+    for x in vectors {
+        let powers = map(x, |x| exp(x - largest));
+        for (sum, power) in sums.iter_mut().zip(powers) {
+            *sum += f64::from(power);
+        }
+    }
+    for (sum, &x) in sums.iter_mut().zip(tail) {
+        *sum += f64::from(exp(x - largest));
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] += sums[i + half];
+        }
+        half /= 2;
+    }
+    f64::from(largest) + sums[0].ln()
+}
+
+#[cfg(test)]
+mod tests;
