@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 use std::ptr;
 
-use super::avx512::{load, reduce, reduce_256, store_128};
+use super::avx512::{load, prefetch, prefetch_distance, reduce, reduce_256, store_128};
 use super::quantized::LargeRow;
 use super::scratch::ROWS;
 use super::unpack::small::IQ4_CODES;
@@ -475,8 +475,10 @@ macro_rules! product {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
         pub(super) fn $name(rows: [&[u8]; ROWS], token: &[LargeRow]) -> [f32; ROWS] {
             let blocks = rows.map(|row| &row.as_chunks::<$block>().0[..token.len()]);
+            let ahead = prefetch_distance(ROWS * token.len() * $block);
             let mut result = _mm_setzero_ps();
             for (at, x) in token.iter().enumerate() {
+                blocks.map(|row| prefetch(&row[at], ahead));
                 let sums = $open(blocks.map(|row| &row[at]), x);
                 let dots = reduce(sums.dots);
                 let upper = _mm512_extracti64x4_epi64::<1>(dots);

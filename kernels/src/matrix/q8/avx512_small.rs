@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 use std::ptr;
 
-use super::avx512::{finish_small, load, load_ps, reduce};
+use super::avx512::{finish_small, load, load_ps, prefetch, prefetch_distance, reduce};
 use super::quantized::SmallRow;
 use super::scratch::{LANES, ROWS};
 use super::unpack::small::{FP4_CODES, IQ4_CODES};
@@ -224,10 +224,12 @@ macro_rules! product {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
         pub(super) fn $name(rows: [&[u8]; ROWS], blocks: usize, token: &[SmallRow]) -> [f32; ROWS] {
             let chunks = rows.map(|row| &row.as_chunks::<{ LANES * $block }>().0[..token.len()]);
+            let ahead = prefetch_distance(ROWS * blocks * $block);
             let zero = _mm512_setzero_si512();
             let mut lanes = _mm512_setzero_ps();
             let last = 0xffff_u16 >> (4 * ((LANES - blocks % LANES) % LANES));
             for (at, x) in token.iter().enumerate() {
+                chunks.map(|row| prefetch(&row[at], ahead));
                 let opened = $open(chunks.map(|row| &row[at]));
                 let codes = [load(&x.codes[0]), load(&x.codes[1])];
                 let dots = opened.codes.map(|row| {

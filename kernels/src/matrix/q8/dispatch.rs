@@ -50,68 +50,76 @@ pub(super) fn large(
     }
 }
 
-/// Four rows with one or two tiles, small form.
+/// Tiles that are multiplied together: 12 sums for four rows, which hides the latency of a product
+/// and leaves registers for their scales.
+pub(super) const TILES: usize = 3;
+
+/// Four rows with up to [`TILES`] tiles of `per` records, small form.
 pub(super) fn small_tiles(
     tier: Tier,
     format: &Format,
     weights: &[SmallWeights],
-    first: &[SmallTile],
-    second: Option<&[SmallTile]>,
-    out: &mut [TileSums; 2],
+    per: usize,
+    tiles: &[SmallTile],
+    out: &mut [TileSums],
 ) {
-    match (tier.kind(), second) {
+    let tile = |at: usize| &tiles[at * per..][..per];
+    match (tier.kind(), out) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the tier proves that the machine has the instructions.
-        (Kind::Avx512, Some(second)) => unsafe {
-            avx512::small_tiles(format, weights, [first, second], out);
+        (Kind::Avx512, [a, b, c]) => unsafe {
+            avx512::small_tiles(format, weights, [tile(0), tile(1), tile(2)], [a, b, c]);
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Kind::Avx512, None) => unsafe {
-            let [out, _] = out;
-            avx512::small_tiles(format, weights, [first], std::array::from_mut(out));
+        (Kind::Avx512, [a, b]) => unsafe {
+            avx512::small_tiles(format, weights, [tile(0), tile(1)], [a, b]);
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Kind::Avx2, second) => unsafe {
-            avx2::small_tile(format, weights, first, &mut out[0]);
-            if let Some(second) = second {
-                avx2::small_tile(format, weights, second, &mut out[1]);
+        (Kind::Avx512, [a]) => unsafe { avx512::small_tiles(format, weights, [tile(0)], [a]) },
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx2, out) => {
+            for (at, out) in out.iter_mut().enumerate() {
+                // SAFETY: as above.
+                unsafe { avx2::small_tile(format, weights, tile(at), out) };
             }
-        },
+        }
         _ => {}
     }
 }
 
-/// Four rows with one or two tiles, large form.
+/// Four rows with up to [`TILES`] tiles of `per` records, large form.
 pub(super) fn large_tiles(
     tier: Tier,
     format: &Format,
     weights: &[LargeWeights],
-    first: &[LargeTile],
-    second: Option<&[LargeTile]>,
-    out: &mut [TileSums; 2],
+    per: usize,
+    tiles: &[LargeTile],
+    out: &mut [TileSums],
 ) {
-    match (tier.kind(), second) {
+    let tile = |at: usize| &tiles[at * per..][..per];
+    match (tier.kind(), out) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the tier proves that the machine has the instructions.
-        (Kind::Avx512, Some(second)) => unsafe {
-            avx512::large_tiles(format, weights, [first, second], out);
+        (Kind::Avx512, [a, b, c]) => unsafe {
+            avx512::large_tiles(format, weights, [tile(0), tile(1), tile(2)], [a, b, c]);
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Kind::Avx512, None) => unsafe {
-            let [out, _] = out;
-            avx512::large_tiles(format, weights, [first], std::array::from_mut(out));
+        (Kind::Avx512, [a, b]) => unsafe {
+            avx512::large_tiles(format, weights, [tile(0), tile(1)], [a, b]);
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Kind::Avx2, second) => unsafe {
-            avx2::large_tile(format, weights, first, &mut out[0]);
-            if let Some(second) = second {
-                avx2::large_tile(format, weights, second, &mut out[1]);
+        (Kind::Avx512, [a]) => unsafe { avx512::large_tiles(format, weights, [tile(0)], [a]) },
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx2, out) => {
+            for (at, out) in out.iter_mut().enumerate() {
+                // SAFETY: as above.
+                unsafe { avx2::large_tile(format, weights, tile(at), out) };
             }
-        },
+        }
         _ => {}
     }
 }

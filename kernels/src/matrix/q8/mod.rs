@@ -42,6 +42,7 @@ use std::marker::PhantomData;
 use super::Matrix;
 use crate::tier::Kind;
 use crate::{Compute, KernelError, TensorType, Tier};
+use dispatch::TILES;
 use format::Format;
 use quantized::{Records, TILE};
 use scratch::{Group, LANES, ROWS, SMALL};
@@ -141,9 +142,10 @@ const TILED_FROM: usize = 6;
 /// while all tokens pass: 150 KiB for rows of 4864 values.
 const TILED_ROWS: usize = 32;
 
-/// Whole groups of rows, few enough that threads share the work evenly.
+/// Whole groups of rows, few enough that threads share the work evenly, and enough for what is
+/// fetched ahead to be the same thread's.
 fn rows_per_task(compute: &Compute, rows: usize) -> usize {
-    (rows / (compute.threads() * 8)).next_multiple_of(ROWS).clamp(16, 256)
+    (rows / (compute.threads() * 4)).next_multiple_of(ROWS).clamp(16, 1024)
 }
 
 /// One product, as its tasks see it.
@@ -253,47 +255,28 @@ impl Work<'_> {
         }
     }
 
-    /// The rows `first..end`, at most [`TILED_ROWS`], with every token, two tiles at a time.
+    /// The rows `first..end`, at most [`TILED_ROWS`], with every token, a few tiles at a time.
     fn tiles(&self, groups: &mut [Group], first: usize, end: usize) {
         for (group, row) in groups.iter_mut().zip((first..end).step_by(ROWS)) {
             self.unpack(group, row, end);
         }
         let tiles = self.out.tokens.div_ceil(TILE);
-        for tile in (0..tiles).step_by(2) {
+        for tile in (0..tiles).step_by(TILES) {
             for (group, row) in groups.iter().zip((first..end).step_by(ROWS)) {
-                let mut sums = [[[0.0; ROWS]; TILE]; 2];
-                let pair = tile + 1 < tiles;
+                let mut sums = [[[0.0; ROWS]; TILE]; TILES];
+                let sums = &mut sums[..TILES.min(tiles - tile)];
                 match self.records {
                     Records::SmallTiles { per, records } => {
-                        let x = &records[tile * per..];
-                        let second = pair.then(|| &x[per..2 * per]);
-                        let w = &group.small;
-                        dispatch::small_tiles(
-                            self.tier,
-                            self.format,
-                            w,
-                            &x[..per],
-                            second,
-                            &mut sums,
-                        );
+                        let (w, x) = (&group.small, &records[tile * per..]);
+                        dispatch::small_tiles(self.tier, self.format, w, per, x, sums);
                     }
                     Records::LargeTiles { per, records } => {
-                        let x = &records[tile * per..];
-                        let second = pair.then(|| &x[per..2 * per]);
-                        let w = &group.large;
-                        dispatch::large_tiles(
-                            self.tier,
-                            self.format,
-                            w,
-                            &x[..per],
-                            second,
-                            &mut sums,
-                        );
+                        let (w, x) = (&group.large, &records[tile * per..]);
+                        dispatch::large_tiles(self.tier, self.format, w, per, x, sums);
                     }
                     Records::SmallRows { .. } | Records::LargeRows { .. } => return,
                 }
-                let tokens = tile * TILE..self.out.tokens.min((tile + 2) * TILE);
-                for (token, sums) in tokens.zip(sums.as_flattened()) {
+                for (token, sums) in (tile * TILE..self.out.tokens).zip(sums.as_flattened()) {
                     // SAFETY: tasks have rows of their own.
                     unsafe { self.out.put(token, row, &sums[..ROWS.min(end - row)]) };
                 }

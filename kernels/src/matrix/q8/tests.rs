@@ -300,7 +300,7 @@ fn rates() {
                 .collect();
             for tier in Tier::available().into_iter().rev().take(2) {
                 let compute = Compute::new(tier, 1);
-                for tokens in [1, 4, 512] {
+                for tokens in [1, 4, 48, 512] {
                     if tokens > 1 && std::env::var("MDL_ONE").is_ok() {
                         continue;
                     }
