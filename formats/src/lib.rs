@@ -8,6 +8,7 @@
 pub mod atomic;
 pub mod checkpoint;
 mod config;
+pub mod convert;
 pub mod digest;
 mod error;
 pub mod family;

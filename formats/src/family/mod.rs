@@ -62,6 +62,7 @@ use serde_json::{Map, Value};
 pub use dims::Dims;
 pub use keys::Keys;
 pub use rope::{Rope, Scaling};
+pub(crate) use rope::{fit_llama3, shortest, yarn_attention};
 pub use spec::{Layer, Need, Spec, Transform};
 
 use crate::{Config, Error, Result, gguf::Metadata};

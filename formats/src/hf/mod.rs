@@ -142,4 +142,4 @@ fn side_files(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

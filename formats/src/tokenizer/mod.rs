@@ -21,6 +21,7 @@ mod side;
 mod text;
 
 pub use keys::read;
+pub(crate) use side::KINDS;
 #[cfg(feature = "tokenizers")]
 pub use text::{Decoder, Tokenizer};
 
