@@ -19,6 +19,7 @@ use crate::{Error, Result};
 pub struct AtomicFile {
     destination: PathBuf,
     writer: BufWriter<NamedTempFile>,
+    replace: bool,
 }
 
 impl AtomicFile {
@@ -39,6 +40,7 @@ impl AtomicFile {
         Ok(Self {
             destination: destination.to_owned(),
             writer: BufWriter::with_capacity(1 << 20, file),
+            replace,
         })
     }
 
@@ -47,13 +49,15 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`]; nothing is then visible.
     pub fn commit(self) -> Result<()> {
-        let Self { destination, writer } = self;
+        let Self { destination, writer, replace } = self;
         let file = writer
             .into_inner()
             .map_err(|error| Error::io(&destination, "write")(error.into_error()))?;
         file.as_file().sync_all().map_err(Error::io(&destination, "flush"))?;
-        file.persist(&destination)
-            .map_err(|error| Error::io(&destination, "rename to")(error.error))?;
+        // What came to stand there meanwhile is not replaced unasked either.
+        let renamed =
+            if replace { file.persist(&destination) } else { file.persist_noclobber(&destination) };
+        renamed.map_err(|error| Error::io(&destination, "rename to")(error.error))?;
         sync_folder(&folder_of(&destination))
     }
 }
@@ -184,6 +188,13 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert!(AtomicFile::create(&path, false).is_err());
+
+        let late = dir.path().join("late");
+        let file = AtomicFile::create(&late, false).unwrap();
+        fs::write(&late, "another's").unwrap();
+        assert!(file.commit().is_err(), "what appeared meanwhile stays");
+        assert_eq!(fs::read(&late).unwrap(), b"another's");
+        fs::remove_file(&late).unwrap();
 
         let mut file = AtomicFile::create(&path, true).unwrap();
         file.write_all(b"half").unwrap();

@@ -222,7 +222,7 @@ impl Checkpoint {
     /// A checkpoint over opened GGUF files, the parts of one model.
     pub(crate) fn from_gguf(path: &Path, parts: Vec<gguf::Gguf>) -> Result<Self> {
         let mut metadata = parts.first().map(|part| part.metadata.clone()).unwrap_or_default();
-        for key in ["split.no", "split.count", "split.tensors.count"] {
+        for key in gguf::SPLIT_KEYS {
             metadata.remove(key);
         }
         let mut tensors: Vec<(Tensor, Box<dyn TensorSource>)> = Vec::new();

@@ -61,7 +61,7 @@ impl Mapping {
     pub fn release(&self, range: Range<usize>) {
         const PAGE: usize = 4096;
         let Some(map) = &self.inner.map else { return };
-        let start = range.start.next_multiple_of(PAGE);
+        let Some(start) = range.start.checked_next_multiple_of(PAGE) else { return };
         let end = range.end.min(map.len()) / PAGE * PAGE;
         if start < end {
             // SAFETY: the pages are file-backed, private and never written, so dropping them loses nothing: the next

@@ -3,6 +3,8 @@
 //!
 //! `tests/scripts/cache.sh` fills the cache folder.
 
+pub mod hostile;
+
 use std::{
     env,
     path::{Path, PathBuf},

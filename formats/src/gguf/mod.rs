@@ -9,6 +9,6 @@ mod value;
 mod write;
 
 pub use read::{Gguf, open};
-pub(crate) use split::open_all;
+pub(crate) use split::{SPLIT_KEYS, open_all};
 pub use value::{Array, Metadata, Value};
 pub use write::Layout;

@@ -14,6 +14,9 @@ use crate::{Error, Limits, Mapping, Result, Tensor};
 /// Tensor data begin at a multiple of this where a file does not say otherwise.
 pub(crate) const DEFAULT_ALIGNMENT: usize = 32;
 
+/// The key of another alignment.
+pub(super) const ALIGNMENT_KEY: &str = "general.alignment";
+
 /// One opened file.
 #[derive(Debug)]
 pub struct Gguf {
@@ -56,7 +59,7 @@ fn header(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(u64, u64)> {
                 "convert the model again with a tool of 2024 or later",
             ));
         }
-        v if v.swap_bytes() <= 3 => {
+        v if (1..=3).contains(&v.swap_bytes()) => {
             return Err(cursor
                 .unsupported("a big-endian GGUF file is not read", "make a little-endian one"));
         }
@@ -148,11 +151,12 @@ fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array> {
     })
 }
 
-fn alignment(path: &Path, metadata: &Metadata) -> Result<usize> {
-    let Some(value) = metadata.get("general.alignment") else { return Ok(DEFAULT_ALIGNMENT) };
+/// Where tensors begin: at multiples of this, in reading as in writing.
+pub(super) fn alignment(path: &Path, metadata: &Metadata) -> Result<usize> {
+    let Some(value) = metadata.get(ALIGNMENT_KEY) else { return Ok(DEFAULT_ALIGNMENT) };
     match *value {
         Value::U32(bytes) if bytes.is_power_of_two() => Ok(bytes as usize),
-        _ => Err(Error::malformed(path, "general.alignment", "must be a power of two, as u32")),
+        _ => Err(Error::malformed(path, ALIGNMENT_KEY, "must be a power of two, as u32")),
     }
 }
 

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use super::read::{Gguf, open};
 use crate::{Error, Limits, Result};
 
+/// The keys that every part carries: its number from 0, their count, the tensors in all.
+pub(crate) const SPLIT_KEYS: [&str; 3] = ["split.no", "split.count", "split.tensors.count"];
+
 /// The path of part `number` (from 1) of `count`, as llama.cpp names it.
 pub(crate) fn part_path(prefix: &Path, number: usize, count: usize) -> PathBuf {
     let mut name = prefix.as_os_str().to_owned();

@@ -1,7 +1,7 @@
 //! Writing safetensors: our own, because the crate's writer orders metadata at random, and the same model must give the
 //! same bytes.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use mdl_kernels::TensorType;
 use serde_json::{Map, Value, json};
@@ -22,11 +22,13 @@ pub struct Layout {
 impl Layout {
     /// Files for these tensors, shards of at most `max_bytes` of tensors each (at least one tensor), named as
     /// transformers names them. Tensors are `F32`, `F16` or `BF16`, their shapes in GGUF order; they are written under
-    /// their names in the order given.
+    /// their names, the widest types of a file first, so that each begins at a multiple of its value's size (torch
+    /// refuses others), and otherwise in the order given.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for other types, [`Error::Malformed`] for shapes that overflow; `path` is for the message.
     pub fn files(path: &Path, tensors: &[Tensor], max_bytes: u64) -> Result<Vec<Self>> {
+        refuse_twins(path, tensors)?;
         let mut shards: Vec<Vec<usize>> = vec![Vec::new()];
         let mut filled = 0_u64;
         for (index, tensor) in tensors.iter().enumerate() {
@@ -54,7 +56,14 @@ impl Layout {
             .collect()
     }
 
-    fn of_shard(path: &Path, name: String, tensors: &[Tensor], shard: Vec<usize>) -> Result<Self> {
+    fn of_shard(
+        path: &Path,
+        name: String,
+        tensors: &[Tensor],
+        mut shard: Vec<usize>,
+    ) -> Result<Self> {
+        let width = |index: &usize| tensors.get(*index).map_or(0, |tensor| tensor.ty.block_bytes());
+        shard.sort_by_key(|index| std::cmp::Reverse(width(index)));
         let mut entries = Map::new();
         entries.insert("__metadata__".to_owned(), json!({"format": "pt"}));
         let mut offset = 0_usize;
@@ -85,6 +94,18 @@ impl Layout {
         let mut header = (text.len() as u64).to_le_bytes().to_vec();
         header.extend(text.as_bytes());
         Ok(Self { name, header, tensors: shard })
+    }
+}
+
+/// Refuses two tensors of one name, and the name that the format keeps for itself.
+fn refuse_twins(path: &Path, tensors: &[Tensor]) -> Result<()> {
+    let mut names = BTreeSet::from(["__metadata__"]);
+    match tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
+        None => Ok(()),
+        Some(twin) => {
+            let place = format!("tensor `{}`", twin.name);
+            Err(Error::malformed(path, place, "this name stands there twice or is reserved"))
+        }
     }
 }
 
@@ -151,6 +172,26 @@ mod tests {
                 let expected: Vec<u8> = (0..original.bytes()).map(|i| (i % 251) as u8).collect();
                 assert_eq!(&raw.mapping[raw.range.clone()], expected);
             }
+        }
+    }
+
+    #[test]
+    fn every_tensor_begins_at_a_multiple_of_its_width() {
+        let tensors = [
+            tensor("half", TensorType::BF16, &[3]),
+            tensor("whole", TensorType::F32, &[1]),
+            tensor("other", TensorType::F16, &[1]),
+        ];
+        let files = Layout::files(Path::new("m"), &tensors, 1000).unwrap();
+        assert_eq!(files[0].tensors, [1, 0, 2]);
+    }
+
+    #[test]
+    fn refuses_twins_and_the_reserved_name() {
+        let twin = tensor("x", TensorType::F32, &[2]);
+        let reserved = tensor("__metadata__", TensorType::F32, &[2]);
+        for bad in [&[twin.clone(), twin][..], &[reserved]] {
+            assert!(Layout::files(Path::new("m"), bad, 1000).is_err());
         }
     }
 
