@@ -13,6 +13,7 @@ pub mod codec;
 mod compute;
 pub mod matrix;
 pub mod ops;
+mod parts;
 mod team;
 mod tensor_type;
 mod tier;

@@ -1,5 +1,6 @@
 //! Products of a stored weight matrix with activations.
 
+mod float;
 mod q8;
 
 use crate::{Compute, KernelError, TensorType};
@@ -75,12 +76,19 @@ pub struct Activations {
     cols: usize,
     values: Vec<f32>,
     quantized: q8::Quantized,
+    floats: float::Floats,
 }
 
 impl Activations {
     /// An empty buffer.
     pub fn new(precision: Precision) -> Self {
-        Self { precision, cols: 0, values: Vec::new(), quantized: q8::Quantized::default() }
+        Self {
+            precision,
+            cols: 0,
+            values: Vec::new(),
+            quantized: q8::Quantized::default(),
+            floats: float::Floats::default(),
+        }
     }
 
     /// Takes `x`, `tokens` rows of `cols` values, and forgets what was there.
@@ -88,6 +96,7 @@ impl Activations {
         self.cols = cols;
         self.values.clear();
         self.quantized.clear();
+        self.floats.clear();
         self.values.extend_from_slice(x);
     }
 
@@ -113,13 +122,5 @@ pub fn matmul(
     if x.precision == Precision::Q8 && q8::takes(w.ty()) {
         return q8::matmul(compute, w, &x.values, &mut x.quantized, out);
     }
-    let mut row = vec![0.0; w.cols()];
-    let len = w.bytes().len() / w.rows();
-    for r in 0..w.rows() {
-        crate::codec::decode(compute.tier(), w.ty(), &w.bytes()[r * len..(r + 1) * len], &mut row)?;
-        for (t, x) in x.values.chunks_exact(w.cols()).enumerate() {
-            out[t * w.rows() + r] = x.iter().zip(&row).map(|(a, b)| a * b).sum();
-        }
-    }
-    Ok(())
+    float::matmul(compute, w, x, out)
 }

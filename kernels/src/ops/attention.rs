@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 
 use super::lanes::{LANES, Vector, exp, fold, larger, per_tier, scale_add};
-use crate::{Compute, tier::Kind};
+use crate::{Compute, parts::Parts, tier::Kind};
 
 /// The shape of an attention call.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +103,7 @@ pub fn attention(
     let group = shape.heads / shape.kv_heads;
     let tokens = out.len() / (shape.heads * shape.value_dim);
     let passes = (tokens * group).div_ceil(ROWS);
-    let out = Out::new(out);
+    let out = Parts::new(out);
     let (key_head, value_head) =
         (shape.capacity * shape.head_dim, shape.capacity * shape.value_row());
     // The last tokens see most positions: they go first, so that no thread is left with one of them.
@@ -150,7 +150,7 @@ struct Pass<'a> {
     count: usize,
     keys: &'a [f32],
     values: &'a [f32],
-    out: &'a Out<'a>,
+    out: &'a Parts<'a>,
 }
 
 per_tier! { fn wide(pass: &Pass<'_>, q: &[f32], scores: &mut Vec<Vector>) = pass_body::<2> }
@@ -290,34 +290,9 @@ impl Pass<'_> {
         let start = column * LANES;
         let len = LANES.min(dim - start);
         // SAFETY: a row's output is written by the one task that has this row, and rows do not overlap.
-        let out = unsafe { self.out.slice(self.rows[row].index * dim + start, len) };
+        let out = unsafe { self.out.part(self.rows[row].index * dim + start, len) };
         for (out, sum) in out.iter_mut().zip(sum) {
             *out = sum * scale;
         }
-    }
-}
-
-/// An output whose parts are written by several threads.
-struct Out<'a> {
-    start: *mut f32,
-    len: usize,
-    _slice: std::marker::PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: it only gives out slices through `slice`, whose callers answer for their being apart.
-unsafe impl Sync for Out<'_> {}
-
-impl<'a> Out<'a> {
-    fn new(out: &'a mut [f32]) -> Self {
-        Self { start: out.as_mut_ptr(), len: out.len(), _slice: std::marker::PhantomData }
-    }
-
-    /// # Safety
-    /// No other slice with any of these values is in use.
-    #[allow(clippy::mut_from_ref, reason = "the caller promises that slices are apart")]
-    unsafe fn slice(&self, from: usize, len: usize) -> &mut [f32] {
-        assert!(from + len <= self.len);
-        // SAFETY: within the borrowed slice, as just checked; apart from others by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
     }
 }
