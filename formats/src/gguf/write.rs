@@ -79,9 +79,10 @@ impl Layout {
                 keys.set(ALIGNMENT_KEY, alignment.clone());
             }
             let [no, of, all] = SPLIT_KEYS;
+            // In llama-gguf-split's order, so that the files are equal byte for byte.
             keys.set(no, number);
-            keys.set(of, count);
             keys.set(all, total);
+            keys.set(of, count);
             let name = part_path(&prefix, usize::from(number) + 1, parts.len());
             files.push((name, Self::of_part(path, &keys, tensors, part)?));
         }
