@@ -3,13 +3,15 @@
 use std::{path::Path, process::Command};
 
 use mdl_formats::{
-    Checkpoint, Limits,
+    Checkpoint, Config, Limits,
     convert::{FolderOptions, side_files, write_folder},
+    family::Description,
+    gguf::{Array, Metadata, Value},
     tokenizer::Tokenizer,
 };
 use mdl_kernels::TensorType;
 use mdl_tests::{golden, model, need, output, python, python_converter};
-use serde_json::{Value, json};
+use serde_json::{Value as Json, json};
 
 /// Loads folders as F32 and prints, for the ids of each one's `golden.json`, the logits of the last.
 const LOGITS: &str = r#"
@@ -80,7 +82,7 @@ fn every_family_gives_the_same_logits() {
         let found: Vec<Vec<f64>> = serde_json::from_str(output(&mut command).trim()).expect("JSON");
         for (name, found) in FAMILIES.iter().zip(&found) {
             let text = std::fs::read_to_string(golden(name).join("golden.json")).expect("text");
-            let golden: Value = serde_json::from_str(&text).expect("JSON");
+            let golden: Json = serde_json::from_str(&text).expect("JSON");
             let expected = golden["logits_last"].as_array().expect("logits");
             assert_eq!(found.len(), expected.len());
             let far = found
@@ -115,9 +117,9 @@ fn check_tokens(folder: &Path, checkpoint: &Checkpoint) {
     for python in [python(), python_converter()].into_iter().flatten() {
         let mut command = Command::new(&python);
         let printed = output(command.args(["-c", TOKENS]).arg(folder).arg(&list));
-        let found: Value = serde_json::from_str(printed.trim()).expect("JSON");
-        let ids = |value: &Value| -> Vec<u64> {
-            value.as_array().expect("ids").iter().filter_map(Value::as_u64).collect()
+        let found: Json = serde_json::from_str(printed.trim()).expect("JSON");
+        let ids = |value: &Json| -> Vec<u64> {
+            value.as_array().expect("ids").iter().filter_map(Json::as_u64).collect()
         };
         for (text, found) in texts().into_iter().zip(found[0].as_array().expect("a list")) {
             let expected = |special| -> Vec<u64> {
@@ -151,5 +153,136 @@ fn real_tokenizers_give_the_same_ids_in_transformers() {
             std::fs::write(parent.path().join(name), text).expect("a file");
         }
         check_tokens(parent.path(), &checkpoint);
+    }
+}
+
+/// What differs between a GGUF file's keys and those of the folder made from it, read again.
+fn differences(first: &Checkpoint, second: &Checkpoint) -> Vec<String> {
+    let mut all = Vec::new();
+    for (key, value) in first.metadata.iter() {
+        match second.metadata.get(key) {
+            None => all.push(format!("- {key}")),
+            Some(other) if other != value => all.push(format!("~ {key}")),
+            Some(_) => {}
+        }
+    }
+    for (key, _) in second.metadata.iter() {
+        if first.metadata.get(key).is_none() {
+            all.push(format!("+ {key}"));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Greedy tokens in transformers.
+const GREEDY: &str = r#"
+import sys, json, logging, torch
+from transformers import AutoModelForCausalLM
+logging.disable(logging.WARNING)
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], torch_dtype=torch.float32)
+ids = json.loads(sys.argv[2])
+with torch.no_grad():
+    for _ in range(5): ids.append(model(torch.tensor([ids])).logits[0, -1].argmax().item())
+print(json.dumps(ids[-5:]))
+"#;
+
+#[test]
+fn a_real_model_goes_to_a_folder_and_back() {
+    let checkpoint = open(&need!(model("SmolLM2-135M-Instruct.Q4_1.gguf")));
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("smollm2");
+    // The dequantized values are kept whole in F32.
+    let options =
+        FolderOptions { ty: Some(TensorType::F32), max_shard: 200_000_000, replace: false };
+    write_folder(&checkpoint, &folder, &options, &Limits::default(), &mut |_| {})
+        .expect("a folder");
+    let again = open(&folder);
+    let expected = [
+        // What the file left to be guessed is stated now.
+        "+ llama.attention.key_length",
+        "+ llama.attention.value_length",
+        "+ tokenizer.ggml.add_eos_token",
+        // Means nothing for byte-level tokens.
+        "- tokenizer.ggml.add_space_prefix",
+        "~ general.file_type",
+    ];
+    assert_eq!(differences(&checkpoint, &again), expected);
+    for tensor in &checkpoint.tensors {
+        let back = again.tensor(&tensor.name).expect("a tensor");
+        let read = |checkpoint: &Checkpoint, tensor| {
+            let tensor: &mdl_formats::Tensor = tensor;
+            let mut out = vec![0.0; tensor.elements()];
+            let tier = mdl_kernels::Tier::detect();
+            checkpoint.decode_rows(tensor, 0..tensor.rows(), tier, &mut out).expect("rows");
+            out
+        };
+        assert!(read(&checkpoint, tensor) == read(&again, back), "{}", tensor.name);
+    }
+    let tokenizer = Tokenizer::from_checkpoint(&again).expect("a tokenizer");
+    let prompt = tokenizer.encode("The capital of France is", true, false).expect("tokens");
+    let python = need!(python());
+    let mut command = Command::new(python);
+    command.args(["-c", GREEDY]).arg(&folder).arg(json!(prompt).to_string());
+    assert_eq!(output(&mut command).trim(), "[7042, 30, 198, 198, 504]");
+}
+
+/// Scores of pieces that merging makes.
+fn check_scores(checkpoint: &Checkpoint, keys: &Metadata) {
+    let key = "tokenizer.ggml.scores";
+    if let (Some(Value::Array(Array::F32(a))), Some(Value::Array(Array::F32(b)))) =
+        (checkpoint.metadata.get(key), keys.get(key))
+    {
+        let tokens = keys.strings("tokenizer.ggml.tokens").expect("tokens");
+        for (token, (a, b)) in tokens.iter().zip(a.iter().zip(b)) {
+            assert!(a == b || token.chars().count() == 1, "{token:?}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn real_keys_come_back() {
+    for (name, expected) in [
+        // An older key; scores of single characters, which decide nothing.
+        (
+            "gemma-3-270m-q4_k_m.gguf",
+            &["tokenizer.ggml.add_sep_token", "tokenizer.ggml.scores"] as &[&str],
+        ),
+        ("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", &[][..]),
+    ] {
+        let checkpoint = open(&need!(model(name)));
+        let parent = tempfile::tempdir().expect("a folder");
+        let limits = Limits::default();
+        for (name, text) in side_files(&checkpoint, TensorType::F32, &limits).expect(name) {
+            std::fs::write(parent.path().join(name), text).expect("a file");
+        }
+        let config = Config::read(parent.path(), &limits).expect("a configuration");
+        let described = Description::read(config.clone(), &limits).expect("a description");
+        let mut notes = Vec::new();
+        let tokens = mdl_formats::tokenizer::read(
+            parent.path(),
+            &config,
+            described.dims.vocabulary,
+            &limits,
+            &mut notes,
+        )
+        .expect("keys");
+        check_scores(&checkpoint, &tokens);
+        let mut wrong = Vec::new();
+        let architecture = checkpoint.architecture().expect("an architecture");
+        for (key, value) in checkpoint.metadata.iter() {
+            let read = if key.starts_with("tokenizer.") {
+                tokens.get(key)
+            } else if key.starts_with(architecture) {
+                described.metadata.get(key)
+            } else {
+                continue;
+            };
+            if read != Some(value) {
+                wrong.push(key);
+            }
+        }
+        wrong.sort_unstable();
+        assert_eq!(wrong, expected, "{name}, notes {notes:?}");
     }
 }
