@@ -5,6 +5,11 @@
 //! pairs are added at 16 bits as the type's largest code allows. Codes up to 255 are taken as signed
 //! numbers (their offset is 128): magnitudes up to 128 with activations under the codes' signs.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "rows, tiles and halves index several arrays of registers at once"
+)]
+
 use std::arch::x86_64::*;
 use std::ptr;
 

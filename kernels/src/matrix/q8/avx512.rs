@@ -4,6 +4,11 @@
 //! start two a cycle: 128 multiplications, which is the limit for many tokens. For one token the
 //! limit is the memory's rate.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "rows, tiles and halves index several arrays of registers at once"
+)]
+
 use std::arch::x86_64::*;
 use std::ptr;
 
@@ -219,8 +224,8 @@ fn large_kind<const MINS: bool>(
 /// Four codes of a weight row in every lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn spread_codes(codes: &[u8; 4]) -> __m512i {
-    _mm512_set1_epi32(i32::from_ne_bytes(*codes))
+fn spread_codes(codes: [u8; 4]) -> __m512i {
+    _mm512_set1_epi32(i32::from_ne_bytes(codes))
 }
 
 /// Two 16-bit numbers in every lane.
@@ -323,7 +328,7 @@ fn small_lane<const N: usize, const HALVES: bool, const MINS: bool>(
             for at in 0..SMALL / 8 {
                 let codes = x.map(|x| load(&x.codes[half * (SMALL / 8) + at]));
                 for row in 0..ROWS {
-                    let w = spread_codes(&places[row][half].as_chunks::<4>().0[at]);
+                    let w = spread_codes(places[row][half].as_chunks::<4>().0[at]);
                     for tile in 0..N {
                         dots[row][tile] = _mm512_dpbusd_epi32(dots[row][tile], w, codes[tile]);
                     }
@@ -434,7 +439,7 @@ fn large_dots<const N: usize, const HALVES: bool>(
                 let place = part * (SMALL / 4) + half * (SMALL / 8) + at;
                 let codes = x.map(|x| load(&x.codes[place]));
                 for row in 0..ROWS {
-                    let w = spread_codes(&w.codes[row].as_chunks::<4>().0[place]);
+                    let w = spread_codes(w.codes[row].as_chunks::<4>().0[place]);
                     for tile in 0..N {
                         dots[row][tile] = _mm512_dpbusd_epi32(dots[row][tile], w, codes[tile]);
                     }

@@ -4,6 +4,11 @@
 //! fit 16 bits: 2 · 63 · 127 < 2^15) and `vpdpwssd` with the 16-bit integer scales, two instructions
 //! for 64 products and their scales.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "rows, tiles and halves index several arrays of registers at once"
+)]
+
 use std::arch::x86_64::*;
 use std::ptr;
 
@@ -478,7 +483,9 @@ macro_rules! product {
             let ahead = prefetch_distance(ROWS * token.len() * $block);
             let mut result = _mm_setzero_ps();
             for (at, x) in token.iter().enumerate() {
-                blocks.map(|row| prefetch(&row[at], ahead));
+                for row in blocks {
+                    prefetch(&row[at], ahead);
+                }
                 let sums = $open(blocks.map(|row| &row[at]), x);
                 let dots = reduce(sums.dots);
                 let upper = _mm512_extracti64x4_epi64::<1>(dots);

@@ -229,7 +229,9 @@ macro_rules! product {
             let mut lanes = _mm512_setzero_ps();
             let last = 0xffff_u16 >> (4 * ((LANES - blocks % LANES) % LANES));
             for (at, x) in token.iter().enumerate() {
-                chunks.map(|row| prefetch(&row[at], ahead));
+                for row in chunks {
+                    prefetch(&row[at], ahead);
+                }
                 let opened = $open(chunks.map(|row| &row[at]));
                 let codes = [load(&x.codes[0]), load(&x.codes[1])];
                 let dots = opened.codes.map(|row| {

@@ -12,6 +12,15 @@ use crate::tier::Kind;
 /// Results of four rows for the 16 tokens of a tile.
 pub(super) type TileSums = [[f32; ROWS]; TILE];
 
+/// Asks for the bytes of a row some way ahead of this one, at the address where it would be.
+#[inline]
+pub(super) fn fetch_ahead(row: &[u8], stride: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.as_chunks::<64>().0 {
+        avx512::prefetch(line, avx512::prefetch_distance(ROWS * stride));
+    }
+}
+
 /// Four rows with one token, small form.
 #[inline]
 pub(super) fn small(

@@ -2,7 +2,7 @@
 
 use super::quantized::{LargeRow, SmallRow};
 use super::scratch::{Group, LANES, LARGE, ROWS, SMALL};
-use super::unpack::{iq, kquant, small, ternary};
+use super::unpack::{Half, Soft, iq, kquant, small, ternary};
 #[cfg(target_arch = "x86_64")]
 use super::{avx512_large as direct_large, avx512_small as direct};
 use crate::TensorType;
@@ -75,7 +75,7 @@ pub(super) trait Small {
     const MAX_CODE: u8;
     const MINS: bool = false;
     /// Opens the `part`-th 32 values of a stored block.
-    fn part(block: &[u8], part: usize) -> Part;
+    fn part<H: Half>(block: &[u8], part: usize) -> Part;
 }
 
 /// A block of 256 values in the making.
@@ -97,17 +97,17 @@ pub(super) trait Large {
     const MINS: bool = false;
     /// Opens a stored block; gives the scale of its scales and what its minima are multiplied with
     /// before they are added.
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32);
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32);
 }
 
 #[inline(always)]
-fn unpack_small<T: Small>(row: &[u8], slot: usize, out: &mut Group) {
+fn unpack_small<T: Small, H: Half>(row: &[u8], slot: usize, out: &mut Group) {
     let parts = T::TYPE.block_len() / SMALL;
     for (index, stored) in row.chunks_exact(T::TYPE.block_bytes()).enumerate() {
         for part in 0..parts {
             let block = index * parts + part;
             let (record, lane) = (&mut out.small[block / LANES], block % LANES);
-            let open = T::part(stored, part);
+            let open = T::part::<H>(stored, part);
             let codes = &mut record.codes[slot];
             codes[0][lane * 16..lane * 16 + 16].copy_from_slice(&open.codes[..16]);
             codes[1][lane * 16..lane * 16 + 16].copy_from_slice(&open.codes[16..]);
@@ -123,14 +123,14 @@ fn unpack_small<T: Small>(row: &[u8], slot: usize, out: &mut Group) {
 }
 
 #[inline(always)]
-fn unpack_large<T: Large>(row: &[u8], slot: usize, out: &mut Group) {
+fn unpack_large<T: Large, H: Half>(row: &[u8], slot: usize, out: &mut Group) {
     for (stored, record) in row.chunks_exact(T::TYPE.block_bytes()).zip(&mut out.large) {
         let mut block = Block {
             codes: &mut record.codes[slot],
             scales: &mut record.sub[slot],
             mins: &mut record.sub_mins[slot],
         };
-        let (scale, min) = T::open(stored, &mut block);
+        let (scale, min) = T::open::<H>(stored, &mut block);
         record.scales[slot] = scale;
         record.mins[slot] = min;
     }
@@ -138,33 +138,46 @@ fn unpack_large<T: Large>(row: &[u8], slot: usize, out: &mut Group) {
 
 #[cfg(target_arch = "x86_64")]
 mod tiers {
+    use super::super::unpack::F16c;
     use super::{Group, Large, Small, unpack_large, unpack_small};
 
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn small_avx2<T: Small>(row: &[u8], slot: usize, out: &mut Group) {
-        unpack_small::<T>(row, slot, out);
+        unpack_small::<T, F16c>(row, slot, out);
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
     pub(super) fn small_avx512<T: Small>(row: &[u8], slot: usize, out: &mut Group) {
-        unpack_small::<T>(row, slot, out);
+        unpack_small::<T, F16c>(row, slot, out);
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) fn large_avx2<T: Large>(row: &[u8], slot: usize, out: &mut Group) {
-        unpack_large::<T>(row, slot, out);
+        unpack_large::<T, F16c>(row, slot, out);
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
     pub(super) fn large_avx512<T: Large>(row: &[u8], slot: usize, out: &mut Group) {
-        unpack_large::<T>(row, slot, out);
+        unpack_large::<T, F16c>(row, slot, out);
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 mod tiers {
-    pub(super) use super::{unpack_large as large_avx2, unpack_large as large_avx512};
-    pub(super) use super::{unpack_small as small_avx2, unpack_small as small_avx512};
+    use super::super::unpack::Soft;
+    use super::{Group, Large, Small, unpack_large, unpack_small};
+
+    pub(super) fn small_avx2<T: Small>(row: &[u8], slot: usize, out: &mut Group) {
+        unpack_small::<T, Soft>(row, slot, out);
+    }
+
+    pub(super) use small_avx2 as small_avx512;
+
+    pub(super) fn large_avx2<T: Large>(row: &[u8], slot: usize, out: &mut Group) {
+        unpack_large::<T, Soft>(row, slot, out);
+    }
+
+    pub(super) use large_avx2 as large_avx512;
 }
 
 const fn small_row<T: Small>() -> Format {
@@ -176,7 +189,7 @@ const fn small_row<T: Small>() -> Format {
         max_code: T::MAX_CODE,
         mins: T::MINS,
         direct: Direct { small_avx512: None, large_avx512: None },
-        unpack: unpack_small::<T>,
+        unpack: unpack_small::<T, Soft>,
         unpack_avx2: tiers::small_avx2::<T>,
         unpack_avx512: tiers::small_avx512::<T>,
     }
@@ -191,7 +204,7 @@ const fn large_row<T: Large>() -> Format {
         max_code: T::MAX_CODE,
         mins: T::MINS,
         direct: Direct { small_avx512: None, large_avx512: None },
-        unpack: unpack_large::<T>,
+        unpack: unpack_large::<T, Soft>,
         unpack_avx2: tiers::large_avx2::<T>,
         unpack_avx512: tiers::large_avx512::<T>,
     }

@@ -166,6 +166,7 @@ impl Work<'_> {
         group.prepare(self.format, self.w.cols());
         for slot in 0..count {
             let from = (row + slot) * stride;
+            dispatch::fetch_ahead(&bytes[from..from + stride], stride);
             self.format.unpack(self.tier, &bytes[from..from + stride], slot, group);
         }
         count

@@ -103,6 +103,7 @@ impl<T> Default for Cached<T> {
 /// The present activations in each form and layout that a product asked for.
 #[derive(Debug, Default)]
 pub(in crate::matrix) struct Quantized {
+    cols: usize,
     small_rows: Cached<SmallRow>,
     large_rows: Cached<LargeRow>,
     small_tiles: Cached<SmallTile>,
@@ -140,6 +141,10 @@ impl Quantized {
         form: Form,
         tiled: bool,
     ) -> Records<'_> {
+        if self.cols != cols {
+            self.clear();
+            self.cols = cols;
+        }
         let tier = compute.tier();
         match (form, tiled) {
             (Form::Small, false) => {

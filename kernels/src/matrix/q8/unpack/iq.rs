@@ -3,6 +3,7 @@
 //! A block's codes are what the codec decodes when its scale is set to one, over the integer scale
 //! of each group: all exact, so that the division gives the lattice point itself.
 
+use super::Half;
 use crate::TensorType;
 use crate::matrix::q8::format::{Block, Large};
 use crate::tier::Tier;
@@ -55,13 +56,13 @@ impl Large for Iq2Xxs {
     const PER_SCALE: usize = 32;
     const OFFSET: i32 = OFFSET as i32;
     const MAX_CODE: u8 = 64 + 43;
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         for group in 0..8 {
             let scale = u32::from(stored[2 + group * 8 + 7] >> 4);
             set_scale(block, group, scale, scale);
         }
         codes(Self::TYPE, &unscaled::<66>(stored), 8.0, block);
-        (super::f16_at(stored, 0) * 0.125, 0.0)
+        (H::at(stored, 0) * 0.125, 0.0)
     }
 }
 
@@ -78,10 +79,10 @@ impl Large for Iq2Xs {
     const PER_SCALE: usize = 16;
     const OFFSET: i32 = OFFSET as i32;
     const MAX_CODE: u8 = 64 + 43;
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         nibble_scales(&stored[66..74], block);
         codes(Self::TYPE, &unscaled::<74>(stored), 8.0, block);
-        (super::f16_at(stored, 0) * 0.125, 0.0)
+        (H::at(stored, 0) * 0.125, 0.0)
     }
 }
 
@@ -91,10 +92,10 @@ impl Large for Iq2S {
     const PER_SCALE: usize = 16;
     const OFFSET: i32 = OFFSET as i32;
     const MAX_CODE: u8 = 64 + 43;
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         nibble_scales(&stored[74..82], block);
         codes(Self::TYPE, &unscaled::<82>(stored), 8.0, block);
-        (super::f16_at(stored, 0) * 0.125, 0.0)
+        (H::at(stored, 0) * 0.125, 0.0)
     }
 }
 
@@ -104,13 +105,13 @@ impl Large for Iq3Xxs {
     const PER_SCALE: usize = 32;
     const OFFSET: i32 = OFFSET as i32;
     const MAX_CODE: u8 = 64 + 62;
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         for group in 0..8 {
             let scale = u32::from(stored[66 + group * 4 + 3] >> 4);
             set_scale(block, group, scale, scale);
         }
         codes(Self::TYPE, &unscaled::<98>(stored), 4.0, block);
-        (super::f16_at(stored, 0) * 0.25, 0.0)
+        (H::at(stored, 0) * 0.25, 0.0)
     }
 }
 
@@ -120,13 +121,13 @@ impl Large for Iq3S {
     const PER_SCALE: usize = 32;
     const OFFSET: i32 = OFFSET as i32;
     const MAX_CODE: u8 = 64 + 62;
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         for group in 0..8 {
             let scale = u32::from(stored[106 + group / 2] >> (group % 2 * 4) & 15);
             set_scale(block, group, scale, scale);
         }
         codes(Self::TYPE, &unscaled::<110>(stored), 1.0, block);
-        (super::f16_at(stored, 0), 0.0)
+        (H::at(stored, 0), 0.0)
     }
 }
 
@@ -137,13 +138,13 @@ impl Large for Iq1S {
     const OFFSET: i32 = OFFSET as i32;
     // Eight times a value of −1, 0 or 1, plus or minus the shift of an eighth.
     const MAX_CODE: u8 = 64 + 9;
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         for group in 0..8 {
             let scale = u32::from(u16_at(stored, 34 + group * 2) >> 12 & 7);
             set_scale(block, group, scale, scale);
         }
         codes(Self::TYPE, &unscaled::<50>(stored), 8.0, block);
-        (super::f16_at(stored, 0) * 0.125, 0.0)
+        (H::at(stored, 0) * 0.125, 0.0)
     }
 }
 
@@ -153,7 +154,7 @@ impl Large for Iq1M {
     const PER_SCALE: usize = 16;
     const OFFSET: i32 = OFFSET as i32;
     const MAX_CODE: u8 = 64 + 9;
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         let mut copy = [0; 56];
         copy.copy_from_slice(&stored[..56]);
         // The F16 scale stands in the top four bits of four words, low bits first.
@@ -169,6 +170,6 @@ impl Large for Iq1M {
             }
         }
         codes(Self::TYPE, &copy, 8.0, block);
-        (super::f16_at(&bits.to_le_bytes(), 0) * 0.125, 0.0)
+        (H::at(&bits.to_le_bytes(), 0) * 0.125, 0.0)
     }
 }

@@ -1,6 +1,6 @@
 //! The k-quants and IQ4_XS: blocks of 256 with integer scales below an F16 one.
 
-use super::f16_at;
+use super::Half;
 use super::small::{IQ4_CODES, nibbles};
 use crate::TensorType;
 use crate::matrix::q8::format::{Block, Large};
@@ -39,14 +39,14 @@ impl Large for Q2K {
     const MAX_CODE: u8 = 3;
     const MINS: bool = true;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
-        for at in 0..16 {
-            block.scales[at] = i32::from(stored[at] & 15);
-            block.mins[at] = i16::from(stored[at] >> 4);
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+        for (at, both) in stored[..16].iter().enumerate() {
+            block.scales[at] = i32::from(both & 15);
+            block.mins[at] = i16::from(both >> 4);
         }
         two_bits(&stored[16..48], &mut block.codes[..128]);
         two_bits(&stored[48..80], &mut block.codes[128..]);
-        (f16_at(stored, 80), -f16_at(stored, 82))
+        (H::at(stored, 80), -H::at(stored, 82))
     }
 }
 
@@ -57,7 +57,7 @@ impl Large for Q3K {
     const OFFSET: i32 = 4;
     const MAX_CODE: u8 = 7;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         let high = &stored[..32];
         two_bits(&stored[32..64], &mut block.codes[..128]);
         two_bits(&stored[64..96], &mut block.codes[128..]);
@@ -72,7 +72,7 @@ impl Large for Q3K {
             let top = scales[8 + at % 4] >> (at / 4 * 2) & 3;
             block.scales[at] = i32::from(low | top << 4) - 32;
         }
-        (f16_at(stored, 108), 0.0)
+        (H::at(stored, 108), 0.0)
     }
 }
 
@@ -84,7 +84,7 @@ impl Large for Q4K {
     const MAX_CODE: u8 = 15;
     const MINS: bool = true;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         six_bits(&stored[4..16], block);
         let pairs = block.codes.chunks_exact_mut(64).zip(stored[16..144].chunks_exact(32));
         for (codes, bytes) in pairs {
@@ -93,7 +93,7 @@ impl Large for Q4K {
                 codes[at + 32] = bytes[at] >> 4;
             }
         }
-        (f16_at(stored, 0), -f16_at(stored, 2))
+        (H::at(stored, 0), -H::at(stored, 2))
     }
 }
 
@@ -105,7 +105,7 @@ impl Large for Q5K {
     const MAX_CODE: u8 = 31;
     const MINS: bool = true;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         six_bits(&stored[4..16], block);
         let high = &stored[16..48];
         let pairs = block.codes.chunks_exact_mut(64).zip(stored[48..176].chunks_exact(32));
@@ -115,7 +115,7 @@ impl Large for Q5K {
                 codes[at + 32] = bytes[at] >> 4 | (high[at] >> (2 * pair + 1) & 1) << 4;
             }
         }
-        (f16_at(stored, 0), -f16_at(stored, 2))
+        (H::at(stored, 0), -H::at(stored, 2))
     }
 }
 
@@ -126,7 +126,7 @@ impl Large for Q6K {
     const OFFSET: i32 = 32;
     const MAX_CODE: u8 = 63;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         for (half, codes) in block.codes.chunks_exact_mut(128).enumerate() {
             let low = &stored[half * 64..][..64];
             let high = &stored[128 + half * 32..][..32];
@@ -141,7 +141,7 @@ impl Large for Q6K {
         for (scale, byte) in block.scales.iter_mut().zip(&stored[192..208]) {
             *scale = i32::from(byte.cast_signed());
         }
-        (f16_at(stored, 208), 0.0)
+        (H::at(stored, 208), 0.0)
     }
 }
 
@@ -152,7 +152,7 @@ impl Large for Iq4Xs {
     const OFFSET: i32 = 128;
     const MAX_CODE: u8 = 255;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         let high = u16::from_le_bytes([stored[2], stored[3]]);
         let parts = block.codes.chunks_exact_mut(32).zip(stored[8..136].chunks_exact(16));
         for (part, (codes, bytes)) in parts.enumerate() {
@@ -162,6 +162,6 @@ impl Large for Iq4Xs {
             let scale = i32::from(low) | i32::from(high >> (2 * part) & 3) << 4;
             block.scales[2 * part..2 * part + 2].fill(scale - 32);
         }
-        (f16_at(stored, 0), 0.0)
+        (H::at(stored, 0), 0.0)
     }
 }

@@ -1,6 +1,6 @@
 //! Types with float scales: blocks of 32 to 128 values that go with `Q8_0` and `Q8_1` activations.
 
-use super::f16_at;
+use super::Half;
 use crate::TensorType;
 use crate::matrix::q8::format::{Part, Small};
 
@@ -51,8 +51,8 @@ impl Small for Q4_0 {
     const OFFSET: i32 = 8;
     const MAX_CODE: u8 = 15;
     #[inline(always)]
-    fn part(block: &[u8], _: usize) -> Part {
-        Part { codes: nibbles(&block[2..18]), scales: [f16_at(block, 0); 2], min: 0.0 }
+    fn part<H: Half>(block: &[u8], _: usize) -> Part {
+        Part { codes: nibbles(&block[2..18]), scales: [H::at(block, 0); 2], min: 0.0 }
     }
 }
 
@@ -63,8 +63,8 @@ impl Small for Q4_1 {
     const MAX_CODE: u8 = 15;
     const MINS: bool = true;
     #[inline(always)]
-    fn part(block: &[u8], _: usize) -> Part {
-        Part { codes: nibbles(&block[4..20]), scales: [f16_at(block, 0); 2], min: f16_at(block, 2) }
+    fn part<H: Half>(block: &[u8], _: usize) -> Part {
+        Part { codes: nibbles(&block[4..20]), scales: [H::at(block, 0); 2], min: H::at(block, 2) }
     }
 }
 
@@ -74,9 +74,9 @@ impl Small for Q5_0 {
     const OFFSET: i32 = 16;
     const MAX_CODE: u8 = 31;
     #[inline(always)]
-    fn part(block: &[u8], _: usize) -> Part {
+    fn part<H: Half>(block: &[u8], _: usize) -> Part {
         let codes = or(nibbles(&block[6..22]), fifth_bits(&block[2..6]));
-        Part { codes, scales: [f16_at(block, 0); 2], min: 0.0 }
+        Part { codes, scales: [H::at(block, 0); 2], min: 0.0 }
     }
 }
 
@@ -87,9 +87,9 @@ impl Small for Q5_1 {
     const MAX_CODE: u8 = 31;
     const MINS: bool = true;
     #[inline(always)]
-    fn part(block: &[u8], _: usize) -> Part {
+    fn part<H: Half>(block: &[u8], _: usize) -> Part {
         let codes = or(nibbles(&block[8..24]), fifth_bits(&block[4..8]));
-        Part { codes, scales: [f16_at(block, 0); 2], min: f16_at(block, 2) }
+        Part { codes, scales: [H::at(block, 0); 2], min: H::at(block, 2) }
     }
 }
 
@@ -99,12 +99,12 @@ impl Small for Q8_0 {
     const OFFSET: i32 = 128;
     const MAX_CODE: u8 = 255;
     #[inline(always)]
-    fn part(block: &[u8], _: usize) -> Part {
+    fn part<H: Half>(block: &[u8], _: usize) -> Part {
         let mut codes = [0; 32];
         for (code, byte) in codes.iter_mut().zip(&block[2..34]) {
             *code = byte ^ 0x80;
         }
-        Part { codes, scales: [f16_at(block, 0); 2], min: 0.0 }
+        Part { codes, scales: [H::at(block, 0); 2], min: 0.0 }
     }
 }
 
@@ -114,9 +114,9 @@ impl Small for Iq4Nl {
     const OFFSET: i32 = 128;
     const MAX_CODE: u8 = 255;
     #[inline(always)]
-    fn part(block: &[u8], _: usize) -> Part {
+    fn part<H: Half>(block: &[u8], _: usize) -> Part {
         let codes = nibbles(&block[2..18]).map(|nibble| IQ4_CODES[usize::from(nibble & 15)]);
-        Part { codes, scales: [f16_at(block, 0); 2], min: 0.0 }
+        Part { codes, scales: [H::at(block, 0); 2], min: 0.0 }
     }
 }
 
@@ -126,7 +126,7 @@ impl Small for Mxfp4 {
     const OFFSET: i32 = 12;
     const MAX_CODE: u8 = 24;
     #[inline(always)]
-    fn part(block: &[u8], _: usize) -> Part {
+    fn part<H: Half>(block: &[u8], _: usize) -> Part {
         // 2^(e − 128): half the E8M0 number, since the codes are doubled.
         let exponent = u32::from(block[0]);
         let bits = if exponent < 2 { 0x0020_0000 << exponent } else { (exponent - 1) << 23 };
@@ -156,7 +156,7 @@ impl Small for Nvfp4 {
     const OFFSET: i32 = 12;
     const MAX_CODE: u8 = 24;
     #[inline(always)]
-    fn part(block: &[u8], part: usize) -> Part {
+    fn part<H: Half>(block: &[u8], part: usize) -> Part {
         let mut codes = [0; 32];
         let packed = &block[4 + part * 16..][..16];
         // Each 16 values: eight low nibbles, then the eight high ones.
@@ -178,10 +178,10 @@ impl Small for Q1_0 {
     const OFFSET: i32 = 1;
     const MAX_CODE: u8 = 2;
     #[inline(always)]
-    fn part(block: &[u8], part: usize) -> Part {
+    fn part<H: Half>(block: &[u8], part: usize) -> Part {
         let bytes = &block[2 + part * 4..][..4];
         let codes = fifth_bits(bytes).map(|bit| bit >> 3);
-        Part { codes, scales: [f16_at(block, 0); 2], min: 0.0 }
+        Part { codes, scales: [H::at(block, 0); 2], min: 0.0 }
     }
 }
 
@@ -191,12 +191,12 @@ impl Small for Q2_0 {
     const OFFSET: i32 = 1;
     const MAX_CODE: u8 = 3;
     #[inline(always)]
-    fn part(block: &[u8], part: usize) -> Part {
+    fn part<H: Half>(block: &[u8], part: usize) -> Part {
         let bytes = &block[2 + part * 8..][..8];
         let mut codes = [0; 32];
         for (at, code) in codes.iter_mut().enumerate() {
             *code = bytes[at / 4] >> (at % 4 * 2) & 3;
         }
-        Part { codes, scales: [f16_at(block, 0); 2], min: 0.0 }
+        Part { codes, scales: [H::at(block, 0); 2], min: 0.0 }
     }
 }

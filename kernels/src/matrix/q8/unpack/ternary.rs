@@ -1,6 +1,6 @@
 //! The ternary types: one scale for 256 values of −1, 0 or 1.
 
-use super::f16_at;
+use super::Half;
 use crate::TensorType;
 use crate::matrix::q8::format::{Block, Large};
 
@@ -10,7 +10,7 @@ use crate::matrix::q8::format::{Block, Large};
 fn digit(byte: u8, digit: usize) -> u8 {
     const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
     let shifted = byte.wrapping_mul(POWERS[digit]);
-    (u16::from(shifted) * 3 >> 8) as u8
+    ((u16::from(shifted) * 3) >> 8) as u8
 }
 
 pub(crate) struct Tq1_0;
@@ -20,7 +20,7 @@ impl Large for Tq1_0 {
     const OFFSET: i32 = 1;
     const MAX_CODE: u8 = 2;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         // Five digits of 32 bytes, five of 16 bytes, four of 4 bytes.
         for (bytes, digits, from) in
             [(&stored[..32], 5, 0), (&stored[32..48], 5, 160), (&stored[48..52], 4, 240)]
@@ -32,7 +32,7 @@ impl Large for Tq1_0 {
             }
         }
         block.scales.fill(1);
-        (f16_at(stored, 52), 0.0)
+        (H::at(stored, 52), 0.0)
     }
 }
 
@@ -43,13 +43,13 @@ impl Large for Tq2_0 {
     const OFFSET: i32 = 1;
     const MAX_CODE: u8 = 3;
     #[inline(always)]
-    fn open(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
+    fn open<H: Half>(stored: &[u8], block: &mut Block<'_>) -> (f32, f32) {
         for (index, codes) in block.codes.chunks_exact_mut(32).enumerate() {
             for (code, byte) in codes.iter_mut().zip(&stored[index / 4 * 32..][..32]) {
                 *code = byte >> (index % 4 * 2) & 3;
             }
         }
         block.scales.fill(1);
-        (f16_at(stored, 64), 0.0)
+        (H::at(stored, 64), 0.0)
     }
 }
