@@ -118,17 +118,14 @@ impl AtomicFolder {
         sync_folder(folder.path())?;
         let parent = folder_of(&destination);
         let mut old = None;
-        if destination.exists() {
-            if replace
-                && fs::read_dir(&destination).is_ok_and(|mut entries| entries.next().is_some())
-            {
-                // The old folder moves aside first: a folder cannot be renamed over a full one.
-                let aside = Builder::new().prefix(".mdl-").suffix(".old").tempdir_in(&parent);
-                let aside = aside.map_err(Error::io(&destination, "move aside"))?;
-                fs::rename(&destination, aside.path().join("old"))
-                    .map_err(Error::io(&destination, "move aside"))?;
-                old = Some(aside);
-            }
+        let full = || fs::read_dir(&destination).is_ok_and(|mut entries| entries.next().is_some());
+        if replace && full() {
+            // The old folder moves aside first: a folder cannot be renamed over a full one.
+            let aside = Builder::new().prefix(".mdl-").suffix(".old").tempdir_in(&parent);
+            let aside = aside.map_err(Error::io(&destination, "move aside"))?;
+            fs::rename(&destination, aside.path().join("old"))
+                .map_err(Error::io(&destination, "move aside"))?;
+            old = Some(aside);
         }
         fs::rename(folder.keep(), &destination).map_err(Error::io(&destination, "rename to"))?;
         sync_folder(&parent)?;

@@ -89,13 +89,9 @@ impl DigestCache {
     fn save(&self) {
         let Some(path) = &self.path else { return };
         let folder = path.parent().unwrap_or(Path::new("."));
-        let text: String = self
-            .known
-            .iter()
-            .rev()
-            .take(KEPT)
-            .map(|(key, digest)| format!("{key} {digest}\n"))
-            .collect();
+        let lines = self.known.iter().rev().take(KEPT);
+        let text =
+            lines.fold(String::new(), |text, (key, digest)| text + key + " " + digest + "\n");
         let written =
             fs::create_dir_all(folder).map_err(Error::io(folder, "create")).and_then(|()| {
                 let mut file = AtomicFile::create(path, true)?;

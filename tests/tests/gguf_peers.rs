@@ -1,4 +1,5 @@
 //! GGUF files that we write, read by others: the `gguf` Python package and llama.cpp's `llama-gguf-split`.
+#![allow(clippy::unwrap_used, reason = "a test ends where its own files fail")]
 
 use std::{
     fs,
