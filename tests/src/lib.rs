@@ -111,3 +111,24 @@ pub fn output(command: &mut Command) -> String {
     );
     String::from_utf8_lossy(&done.stdout).into_owned()
 }
+
+/// The `mdl` program, built if need be, with an empty home folder and no settings from outside.
+///
+/// # Panics
+/// Where it does not build.
+pub fn mdl(home: &Path) -> Command {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let program = BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        output(Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "mdl"]).current_dir(root));
+        // Tests run as target/debug/deps/NAME: the program stands beside that folder.
+        let here = env::current_exe().unwrap_or_default();
+        here.ancestors().nth(2).unwrap_or(Path::new(".")).join("mdl")
+    });
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MDL_")) {
+        command.env_remove(name);
+    }
+    command.env("MDL_HOME", home).env("NO_COLOR", "1");
+    command
+}
