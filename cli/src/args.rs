@@ -125,7 +125,13 @@ pub(crate) struct Quantize {
     pub(crate) destination: Option<PathBuf>,
 
     /// Named mix of types: Q4_K_M, Q5_K_S, Q6_K, IQ4_XS, Q8_0 …
-    #[arg(long, short, value_name = "NAME", required_unless_present = "recipe", conflicts_with = "recipe")]
+    #[arg(
+        long,
+        short,
+        value_name = "NAME",
+        required_unless_present = "recipe",
+        conflicts_with = "recipe"
+    )]
     pub(crate) scheme: Option<String>,
 
     /// Take every decision from a recipe instead

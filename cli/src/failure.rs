@@ -56,3 +56,16 @@ impl From<mdl_formats::Error> for Failure {
         Self::new(error.to_string()).hint(hint)
     }
 }
+
+impl From<mdl_quant::Error> for Failure {
+    fn from(error: mdl_quant::Error) -> Self {
+        let hint = error.hint().unwrap_or_default().to_owned();
+        Self::new(error.to_string()).hint(hint)
+    }
+}
+
+impl From<mdl_infer::Error> for Failure {
+    fn from(error: mdl_infer::Error) -> Self {
+        mdl_quant::Error::from(error).into()
+    }
+}

@@ -10,6 +10,7 @@ mod commands;
 mod failure;
 mod model_argument;
 mod printer;
+mod progress;
 mod settings;
 mod table;
 mod units;
@@ -40,8 +41,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Inspect(args) => commands::inspect::run(args, printer),
         Command::Convert(args) => commands::convert::run(args, &settings, printer),
         Command::Quantize(args) => commands::quantize::run(args, &settings, printer),
-        Command::Eval(args) => commands::eval::run(args, &settings, printer),
-        Command::Run(args) => commands::run::run(args, &settings, printer),
+        Command::Eval(_) | Command::Run(_) => Err(Failure::new("wip")),
         Command::Completions(args) => commands::completions::run(args, printer),
     }
 }
@@ -52,5 +52,9 @@ fn log_to_stderr(verbose: u8) {
         1 => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 }

@@ -20,7 +20,11 @@ impl FromStr for Size {
         }
         let value = number.parse::<f64>().map_err(|_| refuse())? * factor as f64;
         // Below 2^53 every whole number of bytes is exact; nothing larger has a fraction to write.
-        if value.is_finite() && (0.0..9e15).contains(&value) { Ok(Self(value as u64)) } else { Err(refuse()) }
+        if value.is_finite() && (0.0..9e15).contains(&value) {
+            Ok(Self(value as u64))
+        } else {
+            Err(refuse())
+        }
     }
 }
 
@@ -49,7 +53,11 @@ impl fmt::Display for Size {
             value /= 1024.0;
             unit = next;
         }
-        if unit == "B" { f.pad(&format!("{} B", self.0)) } else { f.pad(&format!("{value:.2} {unit}")) }
+        if unit == "B" {
+            f.pad(&format!("{} B", self.0))
+        } else {
+            f.pad(&format!("{value:.2} {unit}"))
+        }
     }
 }
 

@@ -120,7 +120,9 @@ pub fn mdl(home: &Path) -> Command {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let program = BUILT.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        output(Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "mdl"]).current_dir(root));
+        output(
+            Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "mdl"]).current_dir(root),
+        );
         // Tests run as target/debug/deps/NAME: the program stands beside that folder.
         let here = env::current_exe().unwrap_or_default();
         here.ancestors().nth(2).unwrap_or(Path::new(".")).join("mdl")

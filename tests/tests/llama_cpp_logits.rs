@@ -8,8 +8,18 @@ use serde_json::Value;
 /// Every family whose model llama.cpp computes as it is; what it ignores (a sliding window in the llama architecture)
 /// or hard-codes (SmolLM3's interval) is left out and covered by `notes_on_what_llama_cpp_ignores`.
 const FAMILIES: [&str; 12] = [
-    "llama2", "llama31", "mistral_whole", "qwen2", "qwen3", "qwen3_yarn", "gemma3", "gemma3_wrapped", "phi3",
-    "phi3_long", "smollm3_4", "olmo2",
+    "llama2",
+    "llama31",
+    "mistral_whole",
+    "qwen2",
+    "qwen3",
+    "qwen3_yarn",
+    "gemma3",
+    "gemma3_wrapped",
+    "phi3",
+    "phi3_long",
+    "smollm3_4",
+    "olmo2",
 ];
 
 fn json(path: &Path) -> Value {
@@ -41,7 +51,13 @@ fn converted_families_give_transformers_logits_in_llama_cpp() {
     let dir = tempfile::tempdir().unwrap();
     for name in FAMILIES {
         let file = dir.path().join("model.gguf");
-        output(mdl(dir.path()).arg("convert").arg(golden(name)).arg(&file).args(["--type", "f32", "--force"]));
+        output(
+            mdl(dir.path())
+                .arg("convert")
+                .arg(golden(name))
+                .arg(&file)
+                .args(["--type", "f32", "--force"]),
+        );
         let expected = json(&golden(name).join("golden.json"));
         let logits = llama_logits(&program, &file, &ids(&expected["ids"]));
         let difference = largest_difference(&logits, &floats(&expected["logits_last"]));
@@ -60,7 +76,8 @@ fn the_tiny_model_gives_transformers_logits_in_llama_cpp_without_loss() {
     // BF16 weights: llama.cpp rounds the activations to BF16 too, 8 bits of mantissa.
     let difference = largest_difference(&logits, &floats(&expected["logits_last"]));
     assert!(difference < 0.25, "{difference}");
-    let argmax = output(Command::new(&program).arg(&file).arg("--argmax").args(ids(&expected["ids"])));
+    let argmax =
+        output(Command::new(&program).arg(&file).arg("--argmax").args(ids(&expected["ids"])));
     let argmax: Vec<String> = argmax.lines().map(str::to_owned).collect();
     assert_eq!(argmax, ids(&expected["argmax"]));
 }

@@ -42,7 +42,9 @@ fn sources(extension: &str) -> Vec<(String, String)> {
 }
 
 fn is_library(name: &str) -> bool {
-    ["kernels/src/", "formats/src/", "infer/src/", "quant/src/"].iter().any(|part| name.starts_with(part))
+    ["kernels/src/", "formats/src/", "infer/src/", "quant/src/"]
+        .iter()
+        .any(|part| name.starts_with(part))
 }
 
 #[test]
@@ -53,7 +55,8 @@ fn unsafe_code_stays_in_its_two_places() {
         }
         let found = text.lines().position(|line| {
             let code = line.split("//").next().unwrap_or_default();
-            ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| code.contains(word)) && !code.contains('"')
+            ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| code.contains(word))
+                && !code.contains('"')
         });
         assert_eq!(found, None, "{name} has unsafe code (line counted from 0)");
     }
@@ -85,7 +88,9 @@ fn only_the_printer_prints() {
             continue;
         }
         for word in ["println!", "eprintln!", "print!(", "io::stdout()", "io::stderr()"] {
-            let place = text.lines().position(|line| line.contains(word) && !line.trim_start().starts_with("//"));
+            let place = text
+                .lines()
+                .position(|line| line.contains(word) && !line.trim_start().starts_with("//"));
             let allowed = name == "cli/src/printer.rs";
             assert!(allowed || place.is_none(), "{name}: {word} belongs in cli/src/printer.rs");
         }

@@ -9,7 +9,9 @@ use mdl_formats::{
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use crate::{args::Inspect, failure::Failure, model_argument, printer::Printer, table::Table, units::Size};
+use crate::{
+    args::Inspect, failure::Failure, model_argument, printer::Printer, table::Table, units::Size,
+};
 
 /// The shape of `--json`.
 #[derive(Debug, Serialize)]
@@ -97,7 +99,10 @@ fn report(checkpoint: &Checkpoint, path: &str) -> Report {
         pre_tokenizer: text("tokenizer.ggml.pre"),
         license: text("general.license"),
         chat_template: keys.str("tokenizer.chat_template").is_some(),
-        quantization: keys.u64("general.file_type").and_then(mdl_quant::scheme::name_of_file_type).map(str::to_owned),
+        quantization: keys
+            .u64("general.file_type")
+            .and_then(mdl_quant::scheme::name_of_file_type)
+            .map(str::to_owned),
         types: type_shares(checkpoint),
         recipe: text("mdl.recipe"),
         sources: sources.collect(),

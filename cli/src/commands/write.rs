@@ -1,0 +1,85 @@
+//! What `convert` and `quantize` share: a plan becomes a file.
+
+use std::{path::Path, sync::atomic::Ordering};
+
+use mdl_formats::{Checkpoint, digest::DigestCache};
+use mdl_quant::{
+    Error, Imatrix, Plan, Recipe,
+    pipeline::{self, Options, Order},
+};
+use serde::Serialize;
+
+use crate::{
+    failure::Failure,
+    printer::Printer,
+    progress::{INTERRUPTED, Progress, stop_on_interrupt},
+    settings::Settings,
+};
+
+/// A file that was written, for reports.
+#[derive(Debug, Serialize)]
+pub(crate) struct FileReport {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) plan: &'a Plan,
+    /// A recipe whose sources must be these.
+    pub(crate) recipe: Option<&'a Recipe>,
+    pub(crate) imatrix: Option<&'a Imatrix>,
+    pub(crate) destination: &'a Path,
+    pub(crate) split: Option<u64>,
+    pub(crate) force: bool,
+}
+
+/// Writes it, showing progress; Ctrl-C leaves it to be gone on with.
+pub(crate) fn run(
+    job: &Job<'_>,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<Vec<FileReport>, Failure> {
+    mdl_formats::atomic::refuse_existing(job.destination, job.force)?;
+    stop_on_interrupt()?;
+    let mut digests = DigestCache::open(settings.home.as_deref());
+    let sources = pipeline::origins(job.checkpoint, &mut digests)?;
+    if let Some(recipe) = job.recipe {
+        recipe.check_sources(&sources)?;
+    }
+    let recipe = job.plan.recipe(sources);
+    let order = Order {
+        checkpoint: job.checkpoint,
+        plan: job.plan,
+        recipe: &recipe,
+        imatrix: job.imatrix,
+        destination: job.destination,
+        split: job.split,
+    };
+    let options = Options {
+        threads: settings.threads,
+        tier: settings.tier,
+        force: job.force,
+        interrupt: &INTERRUPTED,
+    };
+    let progress = Progress::bytes(printer);
+    let written = pipeline::quantize(&order, &options, &progress);
+    progress.finish();
+    let written = match written {
+        Err(Error::Interrupted) if INTERRUPTED.load(Ordering::Relaxed) => {
+            return Err(Failure::new("interrupted; what is done is kept")
+                .hint("give the same command again: it goes on from there")
+                .status(Failure::INTERRUPTED));
+        }
+        other => other?,
+    };
+    let report = |file: pipeline::Written| FileReport {
+        path: file.path.display().to_string(),
+        bytes: file.bytes,
+        sha256: file.sha256,
+    };
+    Ok(written.into_iter().map(report).collect())
+}

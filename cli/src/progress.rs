@@ -1,0 +1,118 @@
+//! Progress: a bar on a terminal, plain lines elsewhere, nothing when quiet.
+
+use std::{
+    io::{IsTerminal, stderr as standard_error},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mdl_quant::pipeline;
+
+use crate::{failure::Failure, printer::Printer, units::Size};
+
+/// Shows how far a command is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// Plain lines, where there is no terminal.
+    lines: Option<(Printer, Mutex<Instant>)>,
+    total: AtomicU64,
+}
+
+/// How often a plain line is written.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    pub(crate) fn new(printer: Printer) -> Self {
+        let terminal = standard_error().is_terminal();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if terminal && !printer.is_quiet() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        let lines =
+            (!terminal && !printer.is_quiet()).then(|| (printer, Mutex::new(Instant::now())));
+        Self { bar, lines, total: AtomicU64::new(0) }
+    }
+
+    /// Counts bytes.
+    pub(crate) fn bytes(printer: Printer) -> Self {
+        let progress = Self::new(printer);
+        progress.style("{bar:30} {binary_bytes:>10}/{binary_total_bytes} {binary_bytes_per_sec:>12} {eta:>4} {msg}");
+        progress
+    }
+
+    /// Counts steps of that name.
+    pub(crate) fn steps(printer: Printer, name: &str, total: u64) -> Self {
+        let progress = Self::new(printer);
+        progress.style(&format!("{{bar:30}} {{pos:>5}}/{{len}} {name} {{eta:>4}} {{msg}}"));
+        progress.bar.set_length(total);
+        progress.total.store(total, Ordering::Relaxed);
+        progress
+    }
+
+    fn style(&self, template: &str) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+    }
+
+    /// One step is done; `message` says what is known by now.
+    pub(crate) fn step(&self, done: u64, message: &str) {
+        self.bar.set_position(done);
+        self.bar.set_message(message.to_owned());
+        self.line(|| format!("{done}/{} {message}", self.total.load(Ordering::Relaxed)));
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn line(&self, text: impl Fn() -> String) {
+        let Some((printer, last)) = &self.lines else { return };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            printer.note(text());
+        }
+    }
+}
+
+impl pipeline::Progress for Progress {
+    fn begin(&self, total: u64, resumed: u64) {
+        self.total.store(total, Ordering::Relaxed);
+        self.bar.set_length(total);
+        self.bar.set_position(resumed);
+        self.bar.reset_eta();
+        if resumed > 0
+            && let Some((printer, _)) = &self.lines
+        {
+            printer.note(format!("going on after {} of {}", Size(resumed), Size(total)));
+        }
+    }
+
+    fn advance(&self, written: u64, tensor: &str) {
+        self.bar.set_position(written);
+        self.bar.set_message(tensor.to_owned());
+        self.line(|| {
+            format!("{} of {}, {tensor}", Size(written), Size(self.total.load(Ordering::Relaxed)))
+        });
+    }
+}
+
+/// Set by Ctrl-C; a second one ends the program at once.
+pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C asks the work to stop where it can go on later.
+pub(crate) fn stop_on_interrupt() -> Result<(), Failure> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            #[allow(clippy::exit, reason = "the user insists")]
+            std::process::exit(Failure::INTERRUPTED.into());
+        }
+    })
+    .map_err(|error| Failure::new(format!("cannot listen for Ctrl-C: {error}")))
+}
