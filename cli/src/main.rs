@@ -41,7 +41,8 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Inspect(args) => commands::inspect::run(args, printer),
         Command::Convert(args) => commands::convert::run(args, &settings, printer),
         Command::Quantize(args) => commands::quantize::run(args, &settings, printer),
-        Command::Eval(_) | Command::Run(_) => Err(Failure::new("wip")),
+        Command::Eval(args) => commands::eval::run(args, &settings, printer),
+        Command::Run(args) => commands::run::run(args, &settings, printer),
         Command::Completions(args) => commands::completions::run(args, printer),
     }
 }

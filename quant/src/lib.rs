@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod eval;
 mod imatrix;
 pub mod pipeline;
 mod plan;
