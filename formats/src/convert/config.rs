@@ -137,7 +137,7 @@ fn scaling(checkpoint: &Checkpoint, dims: &Dims, theta: f64) -> Result<Scaling> 
     let metadata = &checkpoint.metadata;
     let architecture = checkpoint.architecture().unwrap_or_default();
     let key = |name: &str| format!("{architecture}.rope.scaling.{name}");
-    let f32 = |name: &str| metadata.f32(&key(name)).map(|value| family::shortest(value));
+    let f32 = |name: &str| metadata.f32(&key(name)).map(family::shortest);
     let original = metadata.u64(&key("original_context_length"));
     let original = original.and_then(|n| usize::try_from(n).ok()).unwrap_or(dims.context);
     let factor = f32("factor").filter(|factor| *factor > 0.0).unwrap_or(1.0);
@@ -159,10 +159,8 @@ fn scaling(checkpoint: &Checkpoint, dims: &Dims, theta: f64) -> Result<Scaling> 
         };
     }
     match metadata.str(&key("type")) {
-        None | Some("none") if factor == 1.0 => Ok(Scaling::None),
-        None | Some("linear") if factor == 1.0 => Ok(Scaling::None),
-        None | Some("linear") => Ok(Scaling::Linear { factor }),
-        Some("none" | "longrope") => Ok(Scaling::None),
+        None | Some("linear") if factor != 1.0 => Ok(Scaling::Linear { factor }),
+        None | Some("linear" | "none" | "longrope") => Ok(Scaling::None),
         Some("yarn") => Ok(Scaling::Yarn {
             factor,
             original,

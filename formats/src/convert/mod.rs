@@ -157,8 +157,9 @@ fn card(metadata: &Metadata) -> Option<String> {
     if lines.is_empty() {
         return None;
     }
-    let title = metadata.str("general.name").unwrap_or("Model");
-    Some(format!("---\n{}\n---\n\n# {}\n", lines.join("\n"), title.replace('\n', " ")))
+    let title =
+        metadata.str("general.name").map(|name| format!("\n# {}\n", name.replace('\n', " ")));
+    Some(format!("---\n{}\n---\n{}", lines.join("\n"), title.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -168,9 +168,9 @@ fn title(id: &str) -> String {
         let mut inside = false;
         for c in word.chars() {
             if inside {
-                out.push(c)
+                out.push(c);
             } else {
-                out.extend(c.to_uppercase())
+                out.extend(c.to_uppercase());
             }
             inside = c.is_alphabetic();
         }

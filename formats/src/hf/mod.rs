@@ -44,7 +44,7 @@ pub(crate) fn open_folder(folder: &Path, limits: &Limits) -> Result<Checkpoint> 
     let planned = plan::plan(&description, folder, &views, &mut notes)?;
     let tokenizer =
         tokenizer::read(folder, &config, description.dims.vocabulary, limits, &mut notes)?;
-    let metadata = metadata(folder, &config, &description, &planned, tokenizer, limits)?;
+    let metadata = metadata(folder, &config, &description, &planned, &tokenizer, limits)?;
     let mut tensors = Vec::with_capacity(planned.len());
     for (tensor, origin) in planned {
         let source = source(&tensor, origin, &raws.tensors)?;
@@ -81,7 +81,7 @@ fn metadata(
     config: &Config,
     description: &Description,
     tensors: &[(Tensor, Origin)],
-    tokenizer: Metadata,
+    tokenizer: &Metadata,
     limits: &Limits,
 ) -> Result<Metadata> {
     let architecture = description.family.architecture();
@@ -96,7 +96,7 @@ fn metadata(
     }
     all.set("general.file_type", file_type(tensors));
     all.set("general.quantization_version", QUANTIZATION_VERSION);
-    append(&mut all, &tokenizer);
+    append(&mut all, tokenizer);
     Ok(all)
 }
 
@@ -114,13 +114,7 @@ fn file_type(tensors: &[(Tensor, Origin)]) -> u32 {
     };
     let (whole, half, brain) =
         (values(TensorType::F32), values(TensorType::F16), values(TensorType::BF16));
-    if brain > whole && brain >= half {
-        32
-    } else if half > whole {
-        1
-    } else {
-        0
-    }
+    if brain > whole && brain >= half { 32 } else { u32::from(half > whole) }
 }
 
 /// The files besides the weights that the metadata come from, those that are there.

@@ -1,5 +1,7 @@
 //! Where Jinja in Python writes values otherwise than elsewhere: truth, nothing, JSON.
 
+use std::fmt::Write as _;
+
 use minijinja::{
     Error, ErrorKind, Output, State, Value,
     value::{Kwargs, ValueKind},
@@ -29,6 +31,7 @@ pub(super) fn is_iterable(value: &Value) -> bool {
 }
 
 /// `json.dumps`: nothing escaped for HTML, a space after `,` and `:`, or lines with `indent`.
+#[expect(clippy::needless_pass_by_value, reason = "minijinja's signature of filters")]
 pub(super) fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let ascii: Option<bool> = options.get("ensure_ascii")?;
@@ -125,7 +128,8 @@ impl Writer {
                 out.push(c);
             } else {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    out.push_str(&format!("\\u{unit:04x}"));
+                    // Writing to a string cannot fail.
+                    let _ = write!(out, "\\u{unit:04x}");
                 }
             }
         }

@@ -27,6 +27,10 @@ pub(crate) struct TokenizerJson {
 }
 
 /// A token that is found in text before anything else is done to it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags are the format's own, and independent"
+)]
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct AddedToken {
     pub(crate) id: u32,

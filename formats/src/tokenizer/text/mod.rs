@@ -20,6 +20,10 @@ use crate::{Checkpoint, Error, Result, gguf::Metadata};
 pub use decode::Decoder;
 
 /// A checkpoint's tokenizer.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags are the format's own, and independent"
+)]
 #[derive(Debug)]
 pub struct Tokenizer {
     path: PathBuf,

@@ -24,6 +24,10 @@ pub(super) struct Specials {
     first: Vec<bool>,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags are the format's own, and independent"
+)]
 #[derive(Debug)]
 struct Special {
     text: String,
