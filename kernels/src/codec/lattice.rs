@@ -55,21 +55,21 @@ const fn signed<const N: usize>(packed: &[u16; N]) -> [[i8; 8]; N] {
     points
 }
 
-static IQ2_XXS: [[u8; 8]; 256] = three_level(&grids::IQ2_XXS);
-static IQ2_XS: [[u8; 8]; 512] = three_level(&grids::IQ2_XS);
-static IQ2_S: [[u8; 8]; 1024] = three_level(&grids::IQ2_S);
-static IQ3_XXS: [[u8; 4]; 256] =
+pub(crate) static IQ2_XXS: [[u8; 8]; 256] = three_level(&grids::IQ2_XXS);
+pub(crate) static IQ2_XS: [[u8; 8]; 512] = three_level(&grids::IQ2_XS);
+pub(crate) static IQ2_S: [[u8; 8]; 1024] = three_level(&grids::IQ2_S);
+pub(crate) static IQ3_XXS: [[u8; 4]; 256] =
     eight_level(&grids::IQ3_XXS, [0x04, 0x0c, 0x14, 0x1c, 0x24, 0x2c, 0x34, 0x3e]);
-static IQ3_S: [[u8; 4]; 512] =
+pub(crate) static IQ3_S: [[u8; 4]; 512] =
     eight_level(&grids::IQ3_S, [0x01, 0x03, 0x05, 0x07, 0x09, 0x0b, 0x0d, 0x0f]);
-static IQ1: [[i8; 8]; 2048] = signed(&grids::IQ1);
+pub(crate) static IQ1: [[i8; 8]; 2048] = signed(&grids::IQ1);
 
 /// IQ1's shift of all values of a group.
 const DELTA: f32 = 0.125;
 
 /// Seven stored signs and an eighth that makes the number of minus signs even.
 #[inline(always)]
-fn even_signs(seven: u32) -> u8 {
+pub(crate) fn even_signs(seven: u32) -> u8 {
     let seven = (seven & 127) as u8;
     seven | (seven.count_ones() as u8 & 1) << 7
 }

@@ -25,7 +25,7 @@ mod kquant;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
-mod lattice;
+pub(crate) mod lattice;
 mod linear;
 mod lookup;
 mod mxfp4;
