@@ -3,6 +3,11 @@
 //! `vpdpbusd` multiplies 64 codes and adds them in fours into 16 lanes, exactly. Machines of 2025
 //! start two a cycle: 128 multiplications, which is the limit for many tokens. For one token the
 //! limit is the memory's rate.
+//!
+//! Measured on one thread of a Zen 5 that does 538 · 10^9 multiplications a second in registers and
+//! reads 35 GB/s in a plain loop (`examples/matmul_rates.rs`): 512 tokens run at 250 to 315 · 10^9,
+//! 46 to 58 % of the limit, the rest being scales, conversions and broadcasts of weights; one token
+//! at 26 to 53 GB/s of weights.
 
 #![expect(
     clippy::needless_range_loop,
