@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mdl_formats::gguf::Metadata;
+use mdl_formats::gguf::{Array, Metadata, Value};
 
 use crate::{Error, Result, Sampler, Session, Wanted, stop::StopStrings};
 
@@ -137,23 +137,40 @@ fn next(
     Err(Error::Setting { setting: "prompt", value: "empty".into(), expected: "at least one token" })
 }
 
-/// Every token that the metadata name as an end: of the text, of a turn, of a message.
+/// Every token that the metadata name as an end: of the text, of a turn, of a message. Sorted.
 ///
-/// Sorted. Sources: llama.cpp's `llama-vocab.cpp` for the keys; `tokenizer.ggml.eos_token_ids` is where
-/// several of Hugging Face's `generation_config.json` are kept.
+/// Sources: llama.cpp's `llama-vocab.cpp` for the first three keys; `mdl.tokenizer.end_ids` is where
+/// the others of a `generation_config.json` are kept.
 pub fn end_tokens(metadata: &Metadata) -> Vec<u32> {
     const KEYS: [&str; 3] = [
         "tokenizer.ggml.eos_token_id",
         "tokenizer.ggml.eot_token_id",
         "tokenizer.ggml.eom_token_id",
     ];
-    let mut tokens: Vec<u32> = KEYS
-        .iter()
-        .filter_map(|key| metadata.u64(key))
-        .filter_map(|token| u32::try_from(token).ok())
-        .filter(|&token| token != u32::MAX)
-        .collect();
+    let single = KEYS.iter().filter_map(|key| metadata.u64(key));
+    let mut tokens: Vec<u32> = single.filter_map(|token| u32::try_from(token).ok()).collect();
+    if let Some(Value::Array(Array::U32(more))) = metadata.get("mdl.tokenizer.end_ids") {
+        tokens.extend(more);
+    }
+    // Old files write −1 for none.
+    tokens.retain(|&token| token != u32::MAX);
     tokens.sort_unstable();
     tokens.dedup();
     tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_end_tokens_are_found_once() {
+        let mut metadata = Metadata::new();
+        metadata.set("tokenizer.ggml.eos_token_id", 7u32);
+        metadata.set("tokenizer.ggml.eot_token_id", 3i32);
+        metadata.set("tokenizer.ggml.eom_token_id", u32::MAX);
+        metadata.set("mdl.tokenizer.end_ids", vec![9u32, 7]);
+        assert_eq!(end_tokens(&metadata), [3, 7, 9]);
+        assert!(end_tokens(&Metadata::new()).is_empty());
+    }
 }
