@@ -210,23 +210,38 @@ const fn large_row<T: Large>() -> Format {
     }
 }
 
+/// A row with a product of its own, on machines that have one.
+#[cfg(target_arch = "x86_64")]
+macro_rules! with_direct {
+    ($row:expr, $form:ident, $product:path) => {
+        $row.$form($product)
+    };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+macro_rules! with_direct {
+    ($row:expr, $form:ident, $product:path) => {
+        $row
+    };
+}
+
 static TABLE: [Format; 25] = [
-    small_row::<small::Q4_0>().small(direct::q4_0_row),
-    small_row::<small::Q4_1>().small(direct::q4_1_row),
-    small_row::<small::Q5_0>().small(direct::q5_0_row),
-    small_row::<small::Q5_1>().small(direct::q5_1_row),
-    small_row::<small::Q8_0>().small(direct::q8_0_row),
-    small_row::<small::Iq4Nl>().small(direct::iq4_nl_row),
-    small_row::<small::Mxfp4>().small(direct::mxfp4_row),
+    with_direct!(small_row::<small::Q4_0>(), small, direct::q4_0_row),
+    with_direct!(small_row::<small::Q4_1>(), small, direct::q4_1_row),
+    with_direct!(small_row::<small::Q5_0>(), small, direct::q5_0_row),
+    with_direct!(small_row::<small::Q5_1>(), small, direct::q5_1_row),
+    with_direct!(small_row::<small::Q8_0>(), small, direct::q8_0_row),
+    with_direct!(small_row::<small::Iq4Nl>(), small, direct::iq4_nl_row),
+    with_direct!(small_row::<small::Mxfp4>(), small, direct::mxfp4_row),
     small_row::<small::Nvfp4>(),
     small_row::<small::Q1_0>(),
     small_row::<small::Q2_0>(),
-    large_row::<kquant::Q2K>().large(direct_large::q2_k_row),
-    large_row::<kquant::Q3K>().large(direct_large::q3_k_row),
-    large_row::<kquant::Q4K>().large(direct_large::q4_k_row),
-    large_row::<kquant::Q5K>().large(direct_large::q5_k_row),
-    large_row::<kquant::Q6K>().large(direct_large::q6_k_row),
-    large_row::<kquant::Iq4Xs>().large(direct_large::iq4_xs_row),
+    with_direct!(large_row::<kquant::Q2K>(), large, direct_large::q2_k_row),
+    with_direct!(large_row::<kquant::Q3K>(), large, direct_large::q3_k_row),
+    with_direct!(large_row::<kquant::Q4K>(), large, direct_large::q4_k_row),
+    with_direct!(large_row::<kquant::Q5K>(), large, direct_large::q5_k_row),
+    with_direct!(large_row::<kquant::Q6K>(), large, direct_large::q6_k_row),
+    with_direct!(large_row::<kquant::Iq4Xs>(), large, direct_large::iq4_xs_row),
     large_row::<ternary::Tq1_0>(),
     large_row::<ternary::Tq2_0>(),
     large_row::<iq::Iq1S>(),
@@ -239,11 +254,13 @@ static TABLE: [Format; 25] = [
 ];
 
 impl Format {
+    #[cfg(target_arch = "x86_64")]
     const fn small(mut self, avx512: DirectSmall) -> Self {
         self.direct.small_avx512 = Some(avx512);
         self
     }
 
+    #[cfg(target_arch = "x86_64")]
     const fn large(mut self, avx512: DirectLarge) -> Self {
         self.direct.large_avx512 = Some(avx512);
         self

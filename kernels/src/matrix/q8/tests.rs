@@ -241,6 +241,22 @@ fn shapes_are_checked() {
     assert_eq!(call(&mut forms, 64, 4), Ok(()));
 }
 
+/// The same activations asked for with another row length are quantized anew.
+#[test]
+fn another_row_length_is_noticed() {
+    let compute = Compute::new(Tier::PORTABLE, 1);
+    let bytes = weights(TensorType::Q8_0, 3, 64, None, 1);
+    let narrow = Matrix::new(TensorType::Q8_0, 6, 32, &bytes).unwrap();
+    let wide = Matrix::new(TensorType::Q8_0, 3, 64, &bytes).unwrap();
+    let x = Random(9).values(128);
+    let mut forms = Quantized::default();
+    let mut out = [0.0; 24];
+    matmul(&compute, &narrow, &x, &mut forms, &mut out).unwrap();
+    let mut found = [0.0; 6];
+    matmul(&compute, &wide, &x, &mut forms, &mut found).unwrap();
+    assert_eq!(found[..], multiply(Tier::PORTABLE, 1, &wide, &x)[..]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

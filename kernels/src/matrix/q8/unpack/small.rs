@@ -33,7 +33,7 @@ fn fifth_bits(bytes: &[u8]) -> [u8; 32] {
     let mut codes = [0; 32];
     for (codes, byte) in codes.as_chunks_mut::<8>().0.iter_mut().zip(bytes) {
         // A copy of the byte for each bit, the bit alone, its top bit set if it was, moved to 16.
-        let spread = u64::from(*byte) * 0x0101_0101_0101_0101 & 0x8040_2010_0804_0201;
+        let spread = (u64::from(*byte) * 0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
         let set = (spread + 0x7f7f_7f7f_7f7f_7f7f) & 0x8080_8080_8080_8080;
         *codes = (set >> 3).to_le_bytes();
     }
