@@ -1,4 +1,9 @@
 //! Metadata and tensors against llama.cpp's converter, on the golden folders of every family.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test stops where its premises fail, and says what it saw"
+)]
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 

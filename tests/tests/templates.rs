@@ -1,4 +1,9 @@
 //! Chat templates against transformers' own rendering.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test stops where its premises fail, and says what it saw"
+)]
 
 use std::{path::Path, process::Command, time::SystemTime};
 

@@ -1,5 +1,10 @@
 //! Tokenizers against llama.cpp's own pairs of text and ids, and against the `tokenizers` library on
 //! the models' own files.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test stops where its premises fail, and says what it saw"
+)]
 
 use std::path::Path;
 
