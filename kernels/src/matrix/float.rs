@@ -267,7 +267,7 @@ fn few_body(work: &Work<'_>, weights: &[f32], first: usize) {
             // Rows that are not there repeat the last.
             let weights: [&[[f32; SUMS]]; ROWS] = std::array::from_fn(|row| {
                 let row = row.min(rows - 1);
-                weights[row * padded..(row + 1) * padded].as_chunks().0
+                &weights[row * padded..(row + 1) * padded].as_chunks().0[..x.len()]
             });
             let mut sums = [[0.0f32; SUMS]; ROWS];
             for (c, x) in x.iter().enumerate() {
@@ -336,6 +336,8 @@ fn block<const ROWS: usize, const TOKENS: usize>(
     sums: &mut [[Vector; SUMS]],
 ) {
     let start = half * TOKENS;
+    // One length for all, so that the loop below checks none.
+    let weights = weights.map(|weights| &weights[..vectors.len()]);
     let mut local = [[[0.0f32; TOKENS]; SUMS]; ROWS];
     for (local, sums) in local.iter_mut().zip(sums.iter()) {
         for (local, sum) in local.iter_mut().zip(sums) {
@@ -344,7 +346,7 @@ fn block<const ROWS: usize, const TOKENS: usize>(
     }
     for (c, vectors) in vectors.iter().enumerate() {
         for lane in 0..SUMS {
-            for (local, weights) in local.iter_mut().zip(weights) {
+            for (local, weights) in local.iter_mut().zip(&weights) {
                 let w = weights[c][lane];
                 for token in 0..TOKENS {
                     local[lane][token] =
