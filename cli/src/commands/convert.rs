@@ -1,9 +1,17 @@
 //! `mdl convert`: between Hugging Face folders and GGUF.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use mdl_formats::{Checkpoint, Limits};
-use mdl_quant::{Plan, Request, Scheme};
+use mdl_formats::{
+    Checkpoint, Limits,
+    convert::{self, FolderOptions},
+    digest::DigestCache,
+};
+use mdl_kernels::TensorType;
+use mdl_quant::{Plan, Request, Scheme, pipeline::Progress as _};
 use serde::Serialize;
 
 use super::write::{self, FileReport};
@@ -12,6 +20,7 @@ use crate::{
     failure::Failure,
     model_argument,
     printer::Printer,
+    progress::Progress,
     settings::Settings,
     units::Size,
 };
@@ -31,7 +40,7 @@ pub(crate) fn run(args: &Convert, settings: &Settings, printer: Printer) -> Resu
     let files = if to_file {
         to_gguf(args, &checkpoint, settings, printer)?
     } else {
-        to_folder(args, &checkpoint, settings)?
+        to_folder(args, &checkpoint, settings, printer)?
     };
     for note in &checkpoint.notes {
         printer.warn(note);
@@ -88,20 +97,61 @@ fn to_folder(
     args: &Convert,
     checkpoint: &Checkpoint,
     settings: &Settings,
+    printer: Printer,
 ) -> Result<Vec<FileReport>, Failure> {
-    use mdl_kernels::TensorType::{BF16, F16, F32};
-    let ty = match args.ty {
+    let mut options = FolderOptions {
+        ty: folder_type(args.ty)?,
+        replace: args.force,
+        ..FolderOptions::default()
+    };
+    if let Some(size) = args.split_max_size {
+        options.max_shard = size.0;
+    }
+    let width = options.ty.map_or(4, TensorType::block_bytes);
+    let elements: usize = checkpoint.tensors.iter().map(mdl_formats::Tensor::elements).sum();
+    let progress = Progress::bytes(printer);
+    progress.begin((elements * width) as u64, 0);
+    let mut written = 0;
+    let done = convert::write_folder(
+        checkpoint,
+        &args.destination,
+        &options,
+        &Limits::default(),
+        &mut |bytes| {
+            written += bytes;
+            progress.advance(written, "");
+        },
+    );
+    progress.finish();
+    done?;
+    reports(&args.destination, settings)
+}
+
+fn folder_type(ty: Option<ConvertType>) -> Result<Option<TensorType>, Failure> {
+    Ok(match ty {
         None => None,
-        Some(ConvertType::F32) => Some(F32),
-        Some(ConvertType::F16) => Some(F16),
-        Some(ConvertType::Bf16) => Some(BF16),
+        Some(ConvertType::F32) => Some(TensorType::F32),
+        Some(ConvertType::F16) => Some(TensorType::F16),
+        Some(ConvertType::Bf16) => Some(TensorType::BF16),
         Some(ConvertType::Q8_0) => {
             return Err(Failure::new("a Hugging Face folder holds no Q8_0")
                 .hint("write f32, f16 or bf16, or a destination that ends in .gguf")
                 .status(Failure::USAGE));
         }
+    })
+}
+
+/// The folder's files with their digests.
+fn reports(folder: &Path, settings: &Settings) -> Result<Vec<FileReport>, Failure> {
+    let listed = |error| Failure::new(format!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).map_err(listed)?.collect::<Result<Vec<_>, _>>().map_err(listed)?;
+    let mut paths: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
+    paths.sort();
+    let digests = DigestCache::open(settings.home.as_deref()).sha256_all(&paths)?;
+    let report = |(path, sha256): (PathBuf, String)| {
+        let bytes = fs::metadata(&path).map_err(listed)?.len();
+        Ok(FileReport { path: path.display().to_string(), bytes, sha256 })
     };
-    let destination: &Path = &args.destination;
-    let _ = (ty, destination, checkpoint, settings);
-    Err(Failure::new("folder"))
+    paths.into_iter().zip(digests).map(report).collect()
 }
