@@ -44,7 +44,8 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// F32 files: llama.cpp multiplies in F32 in another order, and its `exp` and `cos` differ in the last bits.
+/// F32 files: llama.cpp multiplies in F32 in another order, and its `exp` and `cos` differ in the last bits. Its GELU
+/// (Gemma) is a table of F16 results (`GGML_GELU_FP16` in ggml-cpu/vec.h), 11 bits of mantissa.
 #[test]
 fn converted_families_give_transformers_logits_in_llama_cpp() {
     let program = need!(peer("llama_logits"));
@@ -61,7 +62,9 @@ fn converted_families_give_transformers_logits_in_llama_cpp() {
         let expected = json(&golden(name).join("golden.json"));
         let logits = llama_logits(&program, &file, &ids(&expected["ids"]));
         let difference = largest_difference(&logits, &floats(&expected["logits_last"]));
-        assert!(difference < 1e-3, "{name}: {difference}");
+        println!("{name}: {difference:.1e}");
+        let tolerance = if name.starts_with("gemma3") { 5e-3 } else { 1e-4 };
+        assert!(difference < tolerance, "{name}: {difference}");
     }
 }
 
@@ -80,4 +83,24 @@ fn the_tiny_model_gives_transformers_logits_in_llama_cpp_without_loss() {
         output(Command::new(&program).arg(&file).arg("--argmax").args(ids(&expected["ids"])));
     let argmax: Vec<String> = argmax.lines().map(str::to_owned).collect();
     assert_eq!(argmax, ids(&expected["argmax"]));
+}
+
+/// Models that llama.cpp computes otherwise than the reference: whoever converts one is told.
+#[test]
+fn notes_on_what_llama_cpp_ignores() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, says) in
+        [("mistral", "sliding window"), ("smollm3", "are not every fourth in this model")]
+    {
+        let file = dir.path().join(format!("{name}.gguf"));
+        let done = mdl(dir.path()).arg("convert").arg(golden(name)).arg(&file).output().unwrap();
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{name}: {stderr}");
+        let note = stderr.lines().find(|line| line.starts_with("warning: ") && line.contains(says));
+        assert!(note.is_some_and(|note| note.contains("llama.cpp")), "{name}: {stderr}");
+    }
+    // A family without such options says nothing.
+    let file = dir.path().join("llama2.gguf");
+    let done = mdl(dir.path()).arg("convert").arg(golden("llama2")).arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
 }
