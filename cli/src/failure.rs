@@ -59,8 +59,12 @@ impl From<mdl_formats::Error> for Failure {
 
 impl From<mdl_quant::Error> for Failure {
     fn from(error: mdl_quant::Error) -> Self {
+        let status = match error {
+            mdl_quant::Error::Interrupted => Self::INTERRUPTED,
+            _ => Self::FAILED,
+        };
         let hint = error.hint().unwrap_or_default().to_owned();
-        Self::new(error.to_string()).hint(hint)
+        Self::new(error.to_string()).hint(hint).status(status)
     }
 }
 

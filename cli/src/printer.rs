@@ -12,6 +12,7 @@ pub(crate) struct Printer {
     quiet: bool,
 }
 
+#[expect(clippy::unused_self, reason = "who prints needs the printer")]
 impl Printer {
     pub(crate) fn new(quiet: bool) -> Self {
         Self { quiet }

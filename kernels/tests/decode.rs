@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use mdl_kernels::{KernelError, TensorType, Tier, codec};
+use mdl_kernels::{TensorType, Tier, codec};
 
 /// The types that are stored in files but have no golden blocks: `plain_numbers` covers them.
 const PLAIN: [TensorType; 6] = [

@@ -1,5 +1,7 @@
 //! Text generation with the small trained model: what ends it, and what comes out.
 
+#![allow(clippy::expect_used, reason = "a test that fails may say so")]
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},

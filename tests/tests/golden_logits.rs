@@ -3,6 +3,12 @@
 //! The golden models are noise with every option of their family switched on; `golden.json` beside
 //! each has the reference's argmax at every position and its logits at the last.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that fails may say so, and figures are for its reader"
+)]
+
 use std::{fs, path::Path, process::Command, sync::Arc};
 
 use mdl_formats::{Checkpoint, Limits};

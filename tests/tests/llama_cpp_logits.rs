@@ -1,5 +1,11 @@
 //! Unmodified llama.cpp loads what we write and computes what the reference implementation computes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails may say so, and figures are for its reader"
+)]
+
 use std::{path::Path, process::Command};
 
 use mdl_tests::{data, golden, mdl, need, output, peer};

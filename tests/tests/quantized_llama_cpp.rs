@@ -1,6 +1,12 @@
 //! Files of every type that `mdl quantize` writes: unmodified llama.cpp computes what we compute from them, and the
 //! `gguf` package of Python reads in them what we read.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails may say so, and figures are for its reader"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -103,7 +109,7 @@ fn plain_types_give_our_logits_in_llama_cpp() {
 }
 
 /// Prints what `gguf` reads as JSON lines, and writes the values it dequantizes beside the file.
-const READER: &str = r#"
+const READER: &str = r"
 import json, sys
 import numpy
 from gguf import GGUFReader
@@ -124,7 +130,7 @@ for path in sys.argv[1:]:
     recipe = reader.fields['mdl.recipe'].contents()
     tokens = len(reader.fields['tokenizer.ggml.tokens'].contents())
     print(json.dumps({'keys': keys, 'tensors': tensors, 'recipe': recipe, 'tokens': tokens}))
-"#;
+";
 
 #[test]
 fn python_gguf_reads_every_file() {

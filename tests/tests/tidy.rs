@@ -1,5 +1,7 @@
 //! Architecture invariants that lints cannot see, checked on the source text itself.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may say so")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

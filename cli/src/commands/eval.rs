@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Eval, settings: &Settings, printer: Printer) -> Result<
         &text,
         &INTERRUPTED,
         &mut |done, _, perplexity| {
-            progress.step(done as u64, &format!("perplexity {perplexity:.4}"))
+            progress.step(done as u64, &format!("perplexity {perplexity:.4}"));
         },
     );
     progress.finish();

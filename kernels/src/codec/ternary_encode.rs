@@ -84,6 +84,7 @@ fn base_three(
                 *number = *number * 3 + u16::from(code);
             }
         }
+        #[expect(clippy::manual_div_ceil, reason = "one division; div_ceil adds a comparison")]
         for (byte, number) in bytes.iter_mut().zip(number) {
             *byte = ((u32::from(number) * 256 + 242) / 243) as u8;
         }

@@ -120,7 +120,9 @@ fn score(session: &mut Session<'_>, chunk: &[u32], tally: &mut Tally) -> Result<
             stats::nll(row, target)
         }));
     })?;
-    scores.into_iter().for_each(|nll| tally.single(nll));
+    for nll in scores {
+        tally.single(nll);
+    }
     Ok(())
 }
 
@@ -157,7 +159,9 @@ fn compare(
             });
             pairs.append(&mut found);
         })?;
-        pairs.iter().for_each(|pair| tally.pair(pair));
+        for pair in &pairs {
+            tally.pair(pair);
+        }
         start = end;
     }
     Ok(())

@@ -1,3 +1,5 @@
+//! Every tier of the products of quantized weights against a plain sum.
+
 use super::*;
 use proptest::prelude::*;
 
