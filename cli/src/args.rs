@@ -139,7 +139,7 @@ pub(crate) struct Quantize {
     pub(crate) recipe: Option<PathBuf>,
 
     /// Type for the tensors whose GGUF name matches a regular expression; the first match wins
-    #[arg(long, value_name = "PATTERN=TYPE")]
+    #[arg(long, value_name = "PATTERN=TYPE", conflicts_with = "recipe")]
     pub(crate) tensor_type: Vec<String>,
 
     /// Importance matrix: llama.cpp's GGUF form or the older .dat

@@ -182,6 +182,8 @@ impl<'m> Talk<'m> {
             if line.trim().is_empty() {
                 continue;
             }
+            // Ctrl-C at the prompt must not cut off the next answer.
+            INTERRUPTED.store(false, std::sync::atomic::Ordering::Relaxed);
             let mut text = String::new();
             self.generate(line.trim_end(), args, &mut |piece| {
                 text.push_str(piece);

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What workers and the consumer share.
 struct State<R> {
@@ -21,6 +21,23 @@ struct State<R> {
     consumed: usize,
     /// No more items are to be taken.
     stop: bool,
+    /// A worker panicked: its result will never come.
+    panicked: bool,
+}
+
+/// Tells the consumer of a worker's panic, so that it does not wait for ever.
+struct Alarm<'a, R>(&'a Mutex<State<R>>, &'a Condvar);
+
+impl<R> Drop for Alarm<'_, R> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut held = lock(self.0);
+            held.stop = true;
+            held.panicked = true;
+            drop(held);
+            self.1.notify_all();
+        }
+    }
 }
 
 /// Results per worker that may wait or be in the making.
@@ -36,7 +53,13 @@ pub(super) fn in_order<T: Sync, B: Default, R: Send>(
     mut consume: impl FnMut(&T, R) -> Result<()>,
 ) -> Result<()> {
     let threads = threads.max(1);
-    let state = Mutex::new(State { next: 0, ready: BTreeMap::new(), consumed: 0, stop: false });
+    let state = Mutex::new(State {
+        next: 0,
+        ready: BTreeMap::new(),
+        consumed: 0,
+        stop: false,
+        panicked: false,
+    });
     let changed = Condvar::new();
     thread::scope(|scope| {
         for _ in 0..threads.min(items.len()) {
@@ -64,6 +87,7 @@ fn work<T, B: Default, R>(
     changed: &Condvar,
     make: impl Fn(&T, &mut B) -> Result<R>,
 ) {
+    let _alarm = Alarm(state, changed);
     let mut buffers = B::default();
     loop {
         let mut held = lock(state);
@@ -92,6 +116,10 @@ fn take<R>(index: usize, state: &Mutex<State<R>>, changed: &Condvar) -> Result<R
         if let Some(result) = held.ready.remove(&index) {
             return result;
         }
+        if held.panicked {
+            // The scope raises the panic again; nobody sees this error.
+            return Err(Error::Interrupted);
+        }
         held = changed.wait(held).unwrap_or_else(PoisonError::into_inner);
     }
 }
@@ -104,7 +132,6 @@ fn lock<R>(state: &Mutex<State<R>>) -> MutexGuard<'_, State<R>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
 
     fn run(count: usize, threads: usize, fail_at: Option<usize>) -> (Vec<usize>, Result<()>) {
         let items: Vec<usize> = (0..count).collect();
@@ -135,6 +162,17 @@ mod tests {
             assert!(done.is_err());
             assert_eq!(seen.len(), at);
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "scoped thread panicked")]
+    fn a_worker_that_panics_does_not_hang() {
+        let make = |item: &usize, (): &mut ()| {
+            assert_ne!(*item, 3);
+            Ok(*item)
+        };
+        let items: Vec<usize> = (0..100).collect();
+        let _ = in_order(&items, 2, &AtomicBool::new(false), make, |_, _| Ok(()));
     }
 
     #[test]
