@@ -1,6 +1,12 @@
 //! The same inputs give the same bytes: whatever the threads, instruction set, folder and file times, from the recipe
 //! that a file embeds, and after any interruption.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails may say so, and figures are for its reader"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -50,7 +56,7 @@ fn copy(from: &Path, to: &Path) {
         let path = entry.unwrap().path();
         let copy = to.join(path.file_name().unwrap());
         fs::write(&copy, fs::read(&path).unwrap()).unwrap();
-        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        let hour_ago = SystemTime::now() - Duration::from_hours(1);
         fs::File::options().append(true).open(copy).unwrap().set_modified(hour_ago).unwrap();
     }
 }
@@ -145,7 +151,7 @@ fn killed(source: &Path, scheme: &str, steps: &[usize]) -> usize {
         kills += 1;
     }
     let kept = journalled(&file);
-    output(&mut slow(dir.path(), source, &file, scheme).arg("--force"));
+    output(slow(dir.path(), source, &file, scheme).arg("--force"));
     assert!(fs::read(&file).unwrap() == expected, "after {kills} interruptions");
     nothing_left(&file);
     println!("{kills} interruptions, {kept} slabs kept");
