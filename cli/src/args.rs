@@ -21,23 +21,30 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Threads to work with [default: all cores]
-    #[arg(long, global = true, env = "MDL_THREADS", value_name = "N")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "MDL_THREADS",
+        hide_env_values = true,
+        value_name = "N"
+    )]
     pub(crate) threads: Option<NonZeroUsize>,
 
     /// Instruction set to use [default: the best that this machine has]
-    #[arg(long, global = true, env = "MDL_TIER", value_name = "TIER", value_parser = ["portable", "avx2", "avx512"])]
+    #[arg(long, global = true, help_heading = "Global options", env = "MDL_TIER", hide_env_values = true, value_name = "TIER", value_parser = ["portable", "avx2", "avx512"])]
     pub(crate) tier: Option<String>,
 
     /// Folder for caches and settings [default: ~/.cache/mdl]
-    #[arg(long, global = true, env = "MDL_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, help_heading = "Global options", env = "MDL_HOME", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,
 
     /// Print nothing but results and errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
 
     /// Say more of what is being done
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, help_heading = "Global options", action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 

@@ -1,0 +1,211 @@
+//! What a user of the program reads: help, tables, errors and text.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use mdl_tests::{data, golden, mdl, output};
+use serde_json::{Value, json};
+
+fn tiny() -> PathBuf {
+    data().join("tiny")
+}
+
+/// `mdl` in an empty folder, which `tests/data` is linked into as `data`, so that messages name no machine's paths.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(data(), dir.path().join("data")).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = mdl(&self.path("home"));
+        command.current_dir(self.0.path()).env_remove("COLUMNS");
+        command.args(arguments).output().unwrap()
+    }
+
+    /// Standard output of a command that succeeds and says nothing else.
+    fn says(&self, arguments: &[&str]) -> String {
+        let done = self.run(arguments);
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success() && stderr.is_empty(), "{arguments:?}: {stderr}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// The command, its status and its standard error; nothing may be on standard output.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let done = self.run(arguments);
+        assert_eq!(String::from_utf8_lossy(&done.stdout), "", "{arguments:?}");
+        let status = done.status.code().unwrap();
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        format!("$ mdl {}\n{stderr}[status {status}]\n\n", arguments.join(" "))
+    }
+}
+
+#[test]
+fn help() {
+    let place = Place::new();
+    insta::assert_snapshot!("help", place.says(&["--help"]));
+    for verb in ["inspect", "convert", "quantize", "eval", "run"] {
+        insta::assert_snapshot!(format!("help_{verb}"), place.says(&[verb, "--help"]));
+    }
+}
+
+#[test]
+fn tables() {
+    let place = Place::new();
+    insta::assert_snapshot!("inspect", place.says(&["inspect", "data/tiny"]));
+    let dry = ["quantize", "data/tiny", "--scheme", "Q4_K_M", "--dry-run"];
+    insta::assert_snapshot!("dry_run", place.says(&dry));
+    assert!(!place.path("home").exists(), "a dry run writes nothing");
+}
+
+/// Every message on one page: they should read alike.
+#[test]
+fn errors() {
+    let place = Place::new();
+    place.says(&["quantize", "data/tiny", "q8.gguf", "--scheme", "Q8_0"]);
+    let pointer = "version https://git-lfs.github.com/spec/v1\n\
+                   oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n\
+                   size 12345\n";
+    fs::write(place.path("pointer.gguf"), pointer).unwrap();
+    fs::write(place.path("text.gguf"), "no model").unwrap();
+    fs::write(place.path("cut.gguf"), &fs::read(place.path("q8.gguf")).unwrap()[..1 << 20])
+        .unwrap();
+    fs::write(place.path("recipe.toml"), "version = 2\n").unwrap();
+    quantized_folder(&place.path("gptq"));
+    let long: &[&[&str]] = &[
+        &["inspect", "missing.gguf"],
+        &["inspect", "./missing"],
+        &["inspect", "text.gguf"],
+        &["inspect", "cut.gguf"],
+        &["inspect", "pointer.gguf"],
+        &["inspect", "gptq"],
+        &["--tier", "mmx", "inspect", "q8.gguf"],
+        &["quantize", "data/tiny", "x.gguf"],
+        &["quantize", "data/tiny", "x.gguf", "--scheme", "Q4_Z"],
+        &["quantize", "data/tiny", "x.gguf", "--recipe", "recipe.toml"],
+        &["quantize", "q8.gguf", "x.gguf", "--scheme", "Q4_K_M"],
+        &["quantize", "data/tiny", "q8.gguf", "--scheme", "Q4_K_M"],
+        &["quantize", "data/golden/llama2", "x.gguf", "--scheme", "Q4_K_M", "--strict"],
+        &["quantize", "data/tiny", "x.gguf", "--scheme", "Q4_K_M", "--tensor-type", "ffn_down"],
+        &["quantize", "data/tiny", "x.gguf", "--scheme", "Q4_K_M", "--tensor-type", "(=Q8_0"],
+        &["quantize", "data/tiny", "x.gguf", "--scheme", "Q4_K_M", "--tensor-type", "ffn=Q9"],
+        &["quantize", "data/tiny", "x.gguf", "--scheme", "Q4_K_M", "--imatrix", "text.gguf"],
+        &["convert", "data/tiny", "folder", "--type", "q8_0"],
+        &["eval", "q8.gguf", "--data", "missing.txt"],
+        &["eval", "q8.gguf", "--data", "q8.gguf"],
+        &["run", "q8.gguf", "--raw", "--prompt", "And", "--temperature", "-1"],
+    ];
+    let page: String = long.iter().map(|arguments| place.fails(arguments)).collect();
+    insta::assert_snapshot!("errors", page);
+    assert!(!place.path("x.gguf").exists() && !place.path("folder").exists());
+}
+
+/// A folder whose config says that its weights are quantized already.
+fn quantized_folder(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
+        fs::write(folder.join(name), fs::read(tiny().join(name)).unwrap()).unwrap();
+    }
+    let config = fs::read_to_string(tiny().join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["quantization_config"] = json!({ "quant_method": "gptq", "bits": 4 });
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+}
+
+/// Misfits are said, not hidden.
+#[test]
+fn fallbacks_are_warned_of() {
+    let place = Place::new();
+    let done = place.run(&["quantize", "data/golden/llama2", "x.gguf", "--scheme", "Q4_K_M"]);
+    assert!(done.status.success());
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    assert!(stderr.contains("warning: ") && stderr.contains("cannot take the type"), "{stderr}");
+    assert!(golden("llama2").exists());
+}
+
+const PROMPT: &str = "<|begin|>And it came to pass in those days";
+
+/// What `mdl run --raw --json` gives.
+fn run(place: &Place, model: &str, arguments: &[&str]) -> Value {
+    let begin = ["run", model, "--raw", "--json", "--prompt", PROMPT];
+    serde_json::from_str(&place.says(&[&begin[..], arguments].concat())).unwrap()
+}
+
+/// The begin token is written into the prompt, since this tokenizer adds none.
+#[test]
+fn run_writes_transformers_text() {
+    let place = Place::new();
+    let text = fs::read_to_string(tiny().join("golden.json")).unwrap();
+    let golden: Value = serde_json::from_str(&text).unwrap();
+    let expected = golden["greedy_text"].as_str().unwrap().strip_prefix(PROMPT).unwrap();
+    for activations in ["f32", "q8"] {
+        let arguments = ["--max-tokens", "24", "--activations", activations];
+        let found = run(&place, "data/tiny", &arguments);
+        assert_eq!(found["text"], expected, "{activations}");
+        assert_eq!(found["prompt_tokens"], golden["ids"].as_array().unwrap().len());
+        assert_eq!(found["tokens"].as_array().unwrap().len(), 24);
+        assert_eq!(found["ended"], "max tokens");
+    }
+    // The same as plain text, from standard input too.
+    let plain = place.says(&["run", "data/tiny", "--raw", "--max-tokens", "24", "-p", PROMPT]);
+    assert_eq!(plain, format!("{expected}\n"));
+    let mut piped = Command::new("sh");
+    let program = mdl(&place.path("home")).get_program().to_owned();
+    piped.arg("-c").arg("printf %s \"$2\" | \"$1\" run \"$3\" --raw --max-tokens 24");
+    assert_eq!(output(piped.arg("sh").arg(program).arg(PROMPT).arg(tiny())), plain);
+}
+
+#[test]
+fn run_stops_where_it_is_told() {
+    let place = Place::new();
+    let found = run(&place, "data/tiny", &["--stop", "unto Mos", "--stop", "never"]);
+    assert_eq!(found["text"], ", that the LORD said ");
+    assert_eq!(found["ended"], "stop string \"unto Mos\"");
+    let found = run(&place, "data/tiny", &["--max-tokens", "3"]);
+    assert_eq!(found["tokens"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text() {
+    let place = Place::new();
+    let sample = |seed: &str, threads: &str| {
+        let arguments =
+            ["--temperature", "1", "--seed", seed, "--max-tokens", "24", "--threads", threads];
+        run(&place, "data/tiny", &arguments)["tokens"].clone()
+    };
+    let first = sample("7", "1");
+    assert_eq!(sample("7", "1"), first);
+    assert_eq!(sample("7", "2"), first, "threads do not change the result");
+    assert_ne!(sample("8", "1"), first);
+}
+
+#[test]
+fn split_files_load_as_one() {
+    let place = Place::new();
+    place.says(&["convert", "data/tiny", "whole.gguf"]);
+    place.says(&["convert", "data/tiny", "split.gguf", "--split-max-size", "2MiB"]);
+    let mut parts: Vec<PathBuf> =
+        fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    parts.retain(|path| path.to_string_lossy().contains("split-"));
+    assert!(parts.len() > 3, "{parts:?}");
+    let first = format!("split-00001-of-{:05}.gguf", parts.len());
+    let tensors = |file: &str| {
+        let text = place.says(&["inspect", file, "--tensors", "--json"]);
+        let report: Value = serde_json::from_str(&text).unwrap();
+        (report["tensors"].clone(), report["parameters"].clone())
+    };
+    assert_eq!(tensors(&first), tensors("whole.gguf"));
+    let arguments = ["--max-tokens", "12"];
+    assert_eq!(run(&place, &first, &arguments), run(&place, "whole.gguf", &arguments));
+}
