@@ -1,5 +1,11 @@
 //! `mdl eval` against the reference's and llama.cpp's figures, and its gates.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    reason = "a test that cannot go on has failed; equal floats are meant"
+)]
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

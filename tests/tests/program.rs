@@ -1,5 +1,11 @@
 //! What a user of the program reads: help, tables, errors and text.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    reason = "a test that cannot go on has failed; equal floats are meant"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

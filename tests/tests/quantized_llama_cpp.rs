@@ -3,6 +3,11 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::float_cmp,
+    reason = "a test that cannot go on has failed; equal floats are meant"
+)]
+#![allow(
+    clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test that fails may say so, and figures are for its reader"
 )]
