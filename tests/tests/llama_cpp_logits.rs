@@ -1,10 +1,4 @@
 //! Unmodified llama.cpp loads what we write and computes what the reference implementation computes.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::float_cmp,
-    reason = "a test that cannot go on has failed; equal floats are meant"
-)]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::float_cmp,
+    clippy::print_stdout,
     reason = "a test that cannot go on has failed; equal floats are meant"
 )]
 

@@ -1,11 +1,5 @@
 //! Files of every type that `mdl quantize` writes: unmodified llama.cpp computes what we compute from them, and the
 //! `gguf` package of Python reads in them what we read.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::float_cmp,
-    reason = "a test that cannot go on has failed; equal floats are meant"
-)]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

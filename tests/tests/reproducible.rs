@@ -1,11 +1,5 @@
 //! The same inputs give the same bytes: whatever the threads, instruction set, folder and file times, from the recipe
 //! that a file embeds, and after any interruption.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::float_cmp,
-    reason = "a test that cannot go on has failed; equal floats are meant"
-)]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
