@@ -61,6 +61,7 @@ impl From<mdl_quant::Error> for Failure {
     fn from(error: mdl_quant::Error) -> Self {
         let status = match error {
             mdl_quant::Error::Interrupted => Self::INTERRUPTED,
+            mdl_quant::Error::Usage { .. } => Self::USAGE,
             _ => Self::FAILED,
         };
         let hint = error.hint().unwrap_or_default().to_owned();

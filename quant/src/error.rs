@@ -26,6 +26,14 @@ pub enum Error {
         /// What to do about it; may be empty.
         hint: String,
     },
+    /// The request itself is wrong, whatever the model's weights.
+    #[error("{problem}")]
+    Usage {
+        /// What is wrong.
+        problem: String,
+        /// What to do about it; may be empty.
+        hint: String,
+    },
     /// A side file (recipe, importance matrix, text) does not hold what it should.
     #[error("{}: {problem}", path.display())]
     Input {
@@ -45,6 +53,11 @@ impl Error {
         Self::Refused { problem: problem.into(), hint: hint.into() }
     }
 
+    /// An [`Error::Usage`].
+    pub fn usage(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { problem: problem.into(), hint: hint.into() }
+    }
+
     /// An [`Error::Input`].
     pub fn input(path: &Path, problem: impl Into<String>) -> Self {
         Self::Input { path: path.to_owned(), problem: problem.into() }
@@ -54,7 +67,7 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Format(error) => error.hint(),
-            Self::Refused { hint, .. } if !hint.is_empty() => Some(hint),
+            Self::Refused { hint, .. } | Self::Usage { hint, .. } if !hint.is_empty() => Some(hint),
             _ => None,
         }
     }

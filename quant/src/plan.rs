@@ -35,18 +35,43 @@ impl Override {
     /// Reads `PATTERN=TYPE`.
     ///
     /// # Errors
-    /// [`Error::Refused`] naming the part that is wrong.
+    /// [`Error::Usage`] naming the part that is wrong.
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse = |problem: String| {
-            Error::refused(problem, "write PATTERN=TYPE, for instance ffn_down=Q6_K")
+        let wrong = |problem: String| {
+            let hint = "write PATTERN=TYPE, for instance --tensor-type ffn_down=Q6_K";
+            Error::usage(format!("--tensor-type `{text}`: {problem}"), hint)
         };
-        let (pattern, name) =
-            text.rsplit_once('=').ok_or_else(|| refuse(format!("`{text}` has no `=`")))?;
+        let (pattern, name) = text.rsplit_once('=').ok_or_else(|| wrong("no `=`".into()))?;
         let ty = TensorType::from_name(name.trim()).filter(|ty| codec::encodable(*ty));
-        let ty = ty.ok_or_else(|| refuse(format!("`{name}` is no type that can be written")))?;
-        let pattern =
-            Regex::new(pattern).map_err(|error| refuse(format!("`{pattern}`: {error}")))?;
+        let ty = ty.ok_or_else(|| wrong(format!("`{name}` is no type that can be written")))?;
+        if pattern.is_empty() {
+            return Err(wrong("no pattern".into()));
+        }
+        let pattern = Regex::new(pattern).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { pattern, ty })
+    }
+
+    /// Refuses a pattern without effect: it matches nothing, or only what no scheme touches.
+    fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let matches = |tensor: &&Tensor| self.pattern.is_match(&tensor.name);
+        let mut matched = checkpoint.tensors.iter().filter(matches).peekable();
+        let problem = match matched.peek() {
+            None => "matches no tensor".to_owned(),
+            Some(first) => {
+                let kept = format!(
+                    "matches only tensors that are never quantized, such as `{}`",
+                    first.name
+                );
+                if matched.any(quantizes) {
+                    return Ok(());
+                }
+                kept
+            }
+        };
+        Err(Error::usage(
+            format!("--tensor-type: `{}` {problem}", self.pattern),
+            "patterns are regular expressions on GGUF names; `mdl inspect --tensors` lists those",
+        ))
     }
 }
 
@@ -79,8 +104,10 @@ impl Plan {
     /// Decides by a scheme.
     ///
     /// # Errors
-    /// [`Error::Refused`] for quantized sources, misfits under `strict`, and foreign importance matrices.
+    /// [`Error::Refused`] for quantized sources, misfits under `strict`, and foreign importance matrices;
+    /// [`Error::Usage`] for overrides without effect.
     pub fn new(checkpoint: &Checkpoint, scheme: Scheme, request: &Request<'_>) -> Result<Self> {
+        request.overrides.iter().try_for_each(|rule| rule.check(checkpoint))?;
         let choices = choose(checkpoint, scheme, request);
         let mut plan = Self::empty(scheme, request.imatrix);
         for tensor in &checkpoint.tensors {
