@@ -10,6 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::{Error, Result};
@@ -28,7 +32,7 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Unsupported`] where something stands there and `replace` is false, [`Error::Io`].
     pub fn create(destination: &Path, replace: bool) -> Result<Self> {
-        refuse_existing(destination, replace)?;
+        refuse_file(destination, replace)?;
         // The umask takes away from this what the user does not want.
         let mode = fs::Permissions::from_mode(0o666);
         let file = Builder::new()
@@ -88,6 +92,13 @@ impl AtomicFolder {
     pub fn create(destination: &Path, replace: bool) -> Result<Self> {
         let empty = fs::read_dir(destination).is_ok_and(|mut entries| entries.next().is_none());
         refuse_existing(destination, replace || empty)?;
+        if destination.exists() && !destination.is_dir() {
+            return Err(Error::unsupported(
+                destination,
+                "a file, which a folder does not replace",
+                "write elsewhere, or remove it first",
+            ));
+        }
         let mode = fs::Permissions::from_mode(0o777);
         let folder = Builder::new()
             .prefix(".mdl-")
@@ -127,7 +138,9 @@ impl AtomicFolder {
                 .map_err(Error::io(&destination, "move aside"))?;
             old = Some(aside);
         }
-        fs::rename(folder.keep(), &destination).map_err(Error::io(&destination, "rename to"))?;
+        fs::rename(folder.path(), &destination).map_err(Error::io(&destination, "rename to"))?;
+        // Nothing stands under its temporary name any more.
+        let _ = folder.keep();
         sync_folder(&parent)?;
         drop(old);
         Ok(())
@@ -151,6 +164,47 @@ pub fn refuse_existing(destination: &Path, replace: bool) -> Result<()> {
         return Err(Error::unsupported(&folder, "no such folder", "create it first"));
     }
     Ok(())
+}
+
+/// Refuses a file's destination where something stands: always a folder, else unless `replace`.
+///
+/// # Errors
+/// [`Error::Unsupported`].
+pub fn refuse_file(destination: &Path, replace: bool) -> Result<()> {
+    refuse_existing(destination, replace)?;
+    if destination.is_dir() {
+        return Err(Error::unsupported(
+            destination,
+            "a folder, which a file does not replace",
+            "name a file to write",
+        ));
+    }
+    Ok(())
+}
+
+/// Gives a file another name in the same folder. Without `replace` what stands there stays, whenever it came.
+///
+/// # Errors
+/// [`Error::Unsupported`] where something stands there, [`Error::Io`]; the file then keeps its name.
+pub fn rename(from: &Path, to: &Path, replace: bool) -> Result<()> {
+    let failed = Error::io(to, "rename to");
+    if replace {
+        return fs::rename(from, to).map_err(failed);
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Err(Error::unsupported(
+            to,
+            "exists already",
+            "give --force to replace it, or move it away; finished work is kept",
+        )),
+        // A file system without such a rename: what appears between these two lines is lost.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            refuse_existing(to, false)?;
+            fs::rename(from, to).map_err(failed)
+        }
+        Err(errno) => Err(failed(errno.into())),
+    }
 }
 
 /// Flushes a folder's entries: what was renamed into it is then there after a crash.
@@ -212,6 +266,42 @@ mod tests {
         assert!(path.join("new").exists() && !path.join("old").exists());
         assert!(AtomicFolder::create(&path, false).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn files_and_folders_do_not_replace_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (dir.path().join("file"), dir.path().join("folder"));
+        fs::write(&file, "mine").unwrap();
+        fs::create_dir(&folder).unwrap();
+        let refused = AtomicFile::create(&folder, true).unwrap_err();
+        assert!(refused.to_string().contains("a folder"), "{refused}");
+        let refused = AtomicFolder::create(&file, true).unwrap_err();
+        assert!(refused.to_string().contains("a file"), "{refused}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn what_appears_meanwhile_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+        fs::write(&new, "new").unwrap();
+        fs::write(&old, "old").unwrap();
+        assert!(rename(&new, &old, false).is_err());
+        assert_eq!(
+            (fs::read(&new).unwrap(), fs::read(&old).unwrap()),
+            (b"new".into(), b"old".into())
+        );
+        rename(&new, &old, true).unwrap();
+        assert_eq!(fs::read(&old).unwrap(), b"new");
+        rename(&old, &new, false).unwrap();
+        assert!(new.exists() && !old.exists());
+
+        let late = dir.path().join("late");
+        let folder = AtomicFolder::create(&late, false).unwrap();
+        fs::write(&late, "another's").unwrap();
+        assert!(folder.commit().is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary folder is left");
     }
 
     #[test]

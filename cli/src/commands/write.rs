@@ -43,7 +43,7 @@ pub(crate) fn run(
     settings: &Settings,
     printer: Printer,
 ) -> Result<Vec<FileReport>, Failure> {
-    mdl_formats::atomic::refuse_existing(job.destination, job.force)?;
+    pipeline::check_destination(job.checkpoint, job.plan, job.destination, job.split, job.force)?;
     stop_on_interrupt()?;
     let mut digests = DigestCache::open(settings.home.as_deref());
     let sources = pipeline::origins(job.checkpoint, &mut digests)?;

@@ -5,8 +5,9 @@
 //! the old work is not used.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufRead, BufReader, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -35,14 +36,7 @@ pub(super) struct Entry {
 impl Journal {
     /// Opens or begins the journal for the work that `header` names, and gives the entries of earlier runs.
     pub(super) fn open(path: &Path, header: &[u8]) -> Result<(Self, Vec<Entry>)> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let file = file.map_err(FormatError::io(path, "open"))?;
-        if file.try_lock().is_err() {
-            return Err(Error::refused(
-                format!("{}: another run is writing this file", path.display()),
-                "wait for it, or write elsewhere",
-            ));
-        }
+        let file = locked(path)?;
         let title = format!("mdl journal 1 {}", hex(&Sha256::digest(header)));
         let mut lines = BufReader::new(&file).lines().map_while(Result::ok);
         let known = lines.next().is_some_and(|first| first == title);
@@ -66,10 +60,14 @@ impl Journal {
         self.line(&entry.text())
     }
 
-    /// The work is done: the journal goes.
+    /// The work is done: the journal goes. That somebody was faster is as good.
     pub(super) fn remove(self) -> Result<()> {
-        std::fs::remove_file(&self.path).map_err(FormatError::io(&self.path, "remove"))?;
-        Ok(())
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FormatError::io(&self.path, "remove")(error).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn restart(&mut self, title: &str) -> Result<()> {
@@ -85,6 +83,34 @@ impl Journal {
     }
 }
 
+/// The file, created if need be, locked, and still the one of that name: another run may have removed it between our
+/// opening and our lock.
+fn locked(path: &Path) -> Result<File> {
+    loop {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+        let file = file.map_err(FormatError::io(path, "open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::refused(
+                    format!("{}: another run is writing this file", path.display()),
+                    "wait for it, or write elsewhere",
+                ));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(FormatError::io(path, "lock")(error).into());
+            }
+        }
+        let held = file.metadata().map_err(FormatError::io(path, "read the facts of"))?;
+        match fs::metadata(path) {
+            Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => return Ok(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(FormatError::io(path, "read the facts of")(error).into()),
+        }
+    }
+}
+
 impl Entry {
     fn text(&self) -> String {
         format!("{} {} {}", self.offset, self.len, self.sha256)
@@ -96,5 +122,24 @@ impl Entry {
         let (offset, len) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let sha256 = words.next().filter(|word| word.len() == 64)?.to_owned();
         words.next().is_none().then_some(Self { offset, len, sha256 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removed_by_another_run_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (journal, entries) = Journal::open(&path, b"header").unwrap();
+        assert!(entries.is_empty());
+        assert!(Journal::open(&path, b"header").is_err(), "locked");
+        fs::remove_file(&path).unwrap();
+        journal.remove().unwrap();
+        let (journal, _) = Journal::open(&path, b"header").unwrap();
+        journal.remove().unwrap();
+        assert!(!path.exists());
     }
 }

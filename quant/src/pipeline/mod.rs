@@ -17,12 +17,15 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use mdl_formats::{Checkpoint, atomic, gguf::Layout};
+use mdl_formats::{
+    Checkpoint,
+    gguf::{Layout, Metadata},
+};
 use mdl_kernels::Tier;
 
 use crate::{Error, Imatrix, Origin, Plan, Recipe, Result};
 use encode::{Slab, slabs};
-use output::Output;
+use output::{Opened, Output};
 
 /// How to work; nothing here changes the result.
 #[derive(Debug)]
@@ -111,37 +114,69 @@ pub fn quantize(
     progress: &dyn Progress,
 ) -> Result<Vec<Written>> {
     let metadata = order.plan.metadata(order.checkpoint, order.recipe, order.imatrix);
-    let targets = order.plan.targets();
-    let limit = order.split.unwrap_or(u64::MAX);
-    let files = Layout::split(order.destination, &metadata, &targets, limit)?;
-    for (path, _) in &files {
-        atomic::refuse_existing(path, options.force)?;
-        refuse_source(order.checkpoint, path)?;
-    }
+    let files = layouts(order.plan, order.destination, order.split, &metadata)?;
+    refuse(order.checkpoint, &files, options.force)?;
     let mut outputs = Vec::new();
     for (path, layout) in &files {
         let work = slabs(order.checkpoint, order.plan, layout)?;
-        let output = Output::open(path, layout, &work)?;
+        let output = output::open(path, layout, &work, options.force)?;
         outputs.push((output, work, layout));
     }
     let total = files.iter().map(|(_, layout)| layout.len).sum();
-    progress.begin(total, outputs.iter().map(|(output, ..)| output.resumed()).sum());
+    let resumed = |(output, _, layout): &(Opened, _, &Layout)| match output {
+        Opened::Growing(output) => output.resumed(),
+        Opened::Published(_) => layout.len,
+    };
+    progress.begin(total, outputs.iter().map(resumed).sum());
     let mut before = 0;
     let mut sealed = Vec::new();
     for (output, work, layout) in outputs {
-        sealed.push((
-            fill(order, output, &work, layout, options, &|written, name| {
-                progress.advance(before + written, name);
-            })?,
-            layout.len,
-        ));
+        sealed.push(match output {
+            Opened::Published(file) => file,
+            Opened::Growing(output) => {
+                fill(order, output, &work, layout, options, &|written, name| {
+                    progress.advance(before + written, name);
+                })?
+            }
+        });
         before += layout.len;
     }
-    let publish = |(file, bytes): (output::Sealed, u64)| {
-        let (path, sha256) = file.publish()?;
-        Ok(Written { path, bytes, sha256 })
-    };
-    sealed.into_iter().map(publish).collect()
+    let lengths = files.iter().map(|(_, layout)| layout.len);
+    let written = output::publish(sealed, options.force)?.into_iter().zip(lengths);
+    Ok(written.map(|((path, sha256), bytes)| Written { path, bytes, sha256 }).collect())
+}
+
+/// Refuses what [`quantize`] would refuse about the destination, before the sources are hashed: something stands there,
+/// or where a part of a split file would, or it is the source.
+///
+/// # Errors
+/// [`Error::Format`], [`Error::Refused`] naming the file.
+pub fn check_destination(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    destination: &Path,
+    split: Option<u64>,
+    force: bool,
+) -> Result<()> {
+    // Names and number of the parts do not depend on the keys that come later.
+    let files = layouts(plan, destination, split, &checkpoint.metadata)?;
+    refuse(checkpoint, &files, force)
+}
+
+fn layouts(
+    plan: &Plan,
+    destination: &Path,
+    split: Option<u64>,
+    metadata: &Metadata,
+) -> Result<Vec<(PathBuf, Layout)>> {
+    Ok(Layout::split(destination, metadata, &plan.targets(), split.unwrap_or(u64::MAX))?)
+}
+
+fn refuse(checkpoint: &Checkpoint, files: &[(PathBuf, Layout)], force: bool) -> Result<()> {
+    files.iter().try_for_each(|(path, _)| {
+        output::refuse(path, force)?;
+        refuse_source(checkpoint, path)
+    })
 }
 
 /// Fills one file to its end.

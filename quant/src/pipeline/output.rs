@@ -1,7 +1,10 @@
 //! The file in the making: `NAME.partial`, its journal, and the rename at the end.
+//!
+//! The journal outlives the rename, until all parts of a split file have their names: a run that is interrupted between
+//! two of them finds the first by its journal and goes on with the second.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -14,6 +17,79 @@ use super::{
     journal::{Entry, Journal},
 };
 use crate::{Error, Result};
+
+/// A file as a run finds it.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// To be begun or gone on with.
+    Growing(Output),
+    /// An interrupted run had given it its name already.
+    Published(Sealed),
+}
+
+/// Refuses a destination where something stands that this program may not replace. What an interrupted run may have put
+/// there passes; [`open`] looks closer.
+pub(super) fn refuse(destination: &Path, replace: bool) -> Result<()> {
+    let ours =
+        beside(destination, ".journal").exists() && !beside(destination, ".partial").exists();
+    Ok(atomic::refuse_file(destination, replace || ours)?)
+}
+
+/// Begins a file, or takes up what an interrupted run left, as far as it is sound.
+pub(super) fn open(
+    destination: &Path,
+    layout: &Layout,
+    slabs: &[Slab],
+    replace: bool,
+) -> Result<Opened> {
+    let (journal, entries) = Journal::open(&beside(destination, ".journal"), &layout.header)?;
+    let partial = beside(destination, ".partial");
+    if !partial.exists() && entries.len() == slabs.len() {
+        let found = published(destination, layout, slabs, &entries);
+        if let Some(sha256) = found.map_err(FormatError::io(destination, "read"))? {
+            let destination = destination.to_owned();
+            return Ok(Opened::Published(Sealed {
+                destination,
+                partial,
+                journal,
+                sha256,
+                renamed: true,
+            }));
+        }
+    }
+    if let Err(error) = atomic::refuse_file(destination, replace) {
+        if !partial.exists() {
+            journal.remove()?;
+        }
+        return Err(error.into());
+    }
+    Output::open(destination, partial, journal, &entries, layout, slabs).map(Opened::Growing)
+}
+
+/// The digest of the finished file at `destination`, if it is what the journal says.
+fn published(
+    destination: &Path,
+    layout: &Layout,
+    slabs: &[Slab],
+    entries: &[Entry],
+) -> io::Result<Option<String>> {
+    let mut file = match File::open(destination) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if file.metadata()?.len() != layout.len {
+        return Ok(None);
+    }
+    let mut hasher = Sha256::new();
+    let (done, _) = check(&mut file, layout, slabs, entries, &mut hasher)?;
+    let mut rest = Vec::new();
+    if done < slabs.len() {
+        return Ok(None);
+    }
+    file.read_to_end(&mut rest)?;
+    hasher.update(&rest);
+    Ok(rest.iter().all(|byte| *byte == 0).then(|| hex(&hasher.finalize())))
+}
 
 /// A file that grows in order.
 #[derive(Debug)]
@@ -29,11 +105,14 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Begins the file, or takes up what an interrupted run left, as far as it is sound.
-    pub(super) fn open(destination: &Path, layout: &Layout, slabs: &[Slab]) -> Result<Self> {
-        let partial = beside(destination, ".partial");
-        let (mut journal, entries) =
-            Journal::open(&beside(destination, ".journal"), &layout.header)?;
+    fn open(
+        destination: &Path,
+        partial: PathBuf,
+        mut journal: Journal,
+        entries: &[Entry],
+        layout: &Layout,
+        slabs: &[Slab],
+    ) -> Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&partial);
         let mut file = file.map_err(FormatError::io(&partial, "open"))?;
@@ -41,7 +120,7 @@ impl Output {
         let (done, written) = if entries.is_empty() {
             (0, 0)
         } else {
-            check(&mut file, layout, slabs, &entries, &mut hasher)
+            check(&mut file, layout, slabs, entries, &mut hasher)
                 .map_err(FormatError::io(&partial, "read"))?
         };
         if done < entries.len() {
@@ -101,7 +180,7 @@ impl Output {
         self.file.sync_all().map_err(FormatError::io(&self.partial, "flush"))?;
         let sha256 = hex(&self.hasher.finalize());
         let Self { destination, partial, journal, .. } = self;
-        Ok(Sealed { destination, partial, journal, sha256 })
+        Ok(Sealed { destination, partial, journal, sha256, renamed: false })
     }
 
     /// Padding between tensors is shorter than the alignment.
@@ -133,24 +212,30 @@ impl Output {
     }
 }
 
-/// A complete file under its temporary name.
+/// A complete file, under its temporary name until it is published.
 #[derive(Debug)]
 pub(super) struct Sealed {
     destination: PathBuf,
     partial: PathBuf,
     journal: Journal,
     sha256: String,
+    renamed: bool,
 }
 
-impl Sealed {
-    /// Makes the file visible; gives its path and SHA-256.
-    pub(super) fn publish(self) -> Result<(PathBuf, String)> {
-        fs::rename(&self.partial, &self.destination)
-            .map_err(FormatError::io(&self.destination, "rename to"))?;
-        atomic::sync_folder(&atomic::folder_of(&self.destination))?;
-        self.journal.remove()?;
-        Ok((self.destination, self.sha256))
+/// Makes all files visible; gives their paths and SHA-256. Without `replace` what came to stand there meanwhile stays.
+pub(super) fn publish(files: Vec<Sealed>, replace: bool) -> Result<Vec<(PathBuf, String)>> {
+    let hidden = || files.iter().filter(|file| !file.renamed);
+    // Before the first gets its name, so that an obstacle leaves no half of them.
+    hidden().try_for_each(|file| atomic::refuse_file(&file.destination, replace))?;
+    hidden().try_for_each(|file| atomic::rename(&file.partial, &file.destination, replace))?;
+    if let Some(first) = files.first() {
+        atomic::sync_folder(&atomic::folder_of(&first.destination))?;
     }
+    let forget = |file: Sealed| {
+        file.journal.remove()?;
+        Ok((file.destination, file.sha256))
+    };
+    files.into_iter().map(forget).collect()
 }
 
 /// Reads what an earlier run left and compares it with its journal. Gives the number of sound slabs and where they end;
