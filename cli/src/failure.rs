@@ -52,8 +52,7 @@ impl fmt::Display for Failure {
 
 impl From<mdl_formats::Error> for Failure {
     fn from(error: mdl_formats::Error) -> Self {
-        let hint = error.hint().unwrap_or_default().to_owned();
-        Self::new(error.to_string()).hint(hint)
+        mdl_quant::Error::from(error).into()
     }
 }
 

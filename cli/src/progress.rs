@@ -10,6 +10,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mdl_formats::digest;
 use mdl_quant::pipeline;
 
 use crate::{failure::Failure, printer::Printer, units::Size};
@@ -100,6 +101,38 @@ impl pipeline::Progress for Progress {
         self.line(|| {
             format!("{} of {}, {tensor}", Size(written), Size(self.total.load(Ordering::Relaxed)))
         });
+    }
+}
+
+/// Shows how far the hashing of files is; Ctrl-C stops it.
+#[derive(Debug)]
+pub(crate) struct Hashing {
+    progress: Progress,
+    read: AtomicU64,
+}
+
+impl Hashing {
+    pub(crate) fn new(printer: Printer) -> Self {
+        Self { progress: Progress::bytes(printer), read: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.progress.finish();
+    }
+}
+
+impl digest::Watch for Hashing {
+    fn begin(&self, total: u64) {
+        pipeline::Progress::begin(&self.progress, total, 0);
+    }
+
+    fn read(&self, bytes: u64) {
+        let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        pipeline::Progress::advance(&self.progress, read, "hashing");
+    }
+
+    fn interrupted(&self) -> bool {
+        INTERRUPTED.load(Ordering::Relaxed)
     }
 }
 

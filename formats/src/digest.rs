@@ -23,20 +23,50 @@ pub fn hex(digest: &[u8]) -> String {
     })
 }
 
+/// Told how far hashing is, and asked whether to go on; from several threads.
+pub trait Watch: Sync {
+    /// Bytes to read in all.
+    fn begin(&self, total: u64);
+    /// So many more were read.
+    fn read(&self, bytes: u64);
+    /// Whether to stop.
+    fn interrupted(&self) -> bool;
+}
+
+/// Hashing that nobody watches or stops.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn begin(&self, _: u64) {}
+    fn read(&self, _: u64) {}
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
 /// SHA-256 of a file's content, in hex. Reads it once, a megabyte at a time.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn sha256_file(path: &Path) -> Result<String> {
+    sha256_watched(path, &Unwatched)
+}
+
+fn sha256_watched(path: &Path, watch: &dyn Watch) -> Result<String> {
     let mut file = File::open(path).map_err(Error::io(path, "open"))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
+        if watch.interrupted() {
+            return Err(Error::Interrupted);
+        }
         let read = file.read(&mut buffer).map_err(Error::io(path, "read"))?;
         if read == 0 {
             return Ok(hex(&hasher.finalize()));
         }
         hasher.update(buffer.get(..read).unwrap_or_default());
+        watch.read(read as u64);
     }
 }
 
@@ -65,25 +95,33 @@ impl DigestCache {
         Self { path, known: text.lines().filter_map(line).take(KEPT).collect() }
     }
 
-    /// SHA-256 of every file, in order, in hex: known ones from the cache, the others hashed on all cores.
+    /// SHA-256 of every file, in order, in hex: known ones from the cache, the others hashed on all cores. What was
+    /// hashed before an error or an interruption is kept in the cache.
     ///
     /// # Errors
-    /// [`Error::Io`] for the first file that cannot be read.
-    pub fn sha256_all(&mut self, files: &[PathBuf]) -> Result<Vec<String>> {
-        let keys = files.iter().map(|path| key(path)).collect::<Result<Vec<_>>>()?;
-        let digests: Vec<String> = files
+    /// [`Error::Io`] for the first file that cannot be read, [`Error::Interrupted`].
+    pub fn sha256_all(&mut self, files: &[PathBuf], watch: &dyn Watch) -> Result<Vec<String>> {
+        let facts = files.iter().map(|path| facts(path)).collect::<Result<Vec<_>>>()?;
+        let unknown = facts.iter().filter(|(key, _)| !self.known.contains_key(key));
+        watch.begin(unknown.map(|(_, size)| size).sum());
+        let hashed: Vec<Result<String>> = files
             .par_iter()
-            .zip(&keys)
-            .map(|(path, key)| self.known.get(key).cloned().map_or_else(|| sha256_file(path), Ok))
-            .collect::<Result<_>>()?;
+            .zip(&facts)
+            .map(|(path, (key, _))| match self.known.get(key) {
+                Some(digest) => Ok(digest.clone()),
+                None => sha256_watched(path, watch),
+            })
+            .collect();
         let mut fresh = false;
-        for (key, digest) in keys.into_iter().zip(&digests) {
-            fresh |= self.known.insert(key, digest.clone()).is_none();
+        for ((key, _), digest) in facts.into_iter().zip(&hashed) {
+            if let Ok(digest) = digest {
+                fresh |= self.known.insert(key, digest.clone()).is_none();
+            }
         }
         if fresh {
             self.save();
         }
-        Ok(digests)
+        hashed.into_iter().collect()
     }
 
     fn save(&self) {
@@ -104,15 +142,17 @@ impl DigestCache {
     }
 }
 
-/// What tells a file from all others and from itself after a change.
-fn key(path: &Path) -> Result<String> {
+/// What tells a file from all others and from itself after a change; and its length in bytes.
+fn facts(path: &Path) -> Result<(String, u64)> {
     let facts = fs::metadata(path).map_err(Error::io(path, "read the size of"))?;
     let (device, inode, size) = (facts.dev(), facts.ino(), facts.len());
-    Ok(format!("{device}:{inode}:{size}:{}.{:09}", facts.mtime(), facts.mtime_nsec()))
+    Ok((format!("{device}:{inode}:{size}:{}.{:09}", facts.mtime(), facts.mtime_nsec()), size))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
@@ -123,18 +163,65 @@ mod tests {
         fs::write(&file, "abc").unwrap();
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let files = [file.clone()];
-        assert_eq!(DigestCache::open(Some(&home)).sha256_all(&files).unwrap(), [abc]);
+        assert_eq!(DigestCache::open(Some(&home)).sha256_all(&files, &Unwatched).unwrap(), [abc]);
 
         // A false digest in the cache shows that it is used.
         let cache = home.join("digests.txt");
         let text = fs::read_to_string(&cache).unwrap().replace(abc, &"0".repeat(64));
         fs::write(&cache, text).unwrap();
-        assert_eq!(DigestCache::open(Some(&home)).sha256_all(&files).unwrap(), ["0".repeat(64)]);
+        assert_eq!(
+            DigestCache::open(Some(&home)).sha256_all(&files, &Unwatched).unwrap(),
+            ["0".repeat(64)]
+        );
 
         fs::write(&file, "abcd").unwrap();
-        assert_ne!(DigestCache::open(Some(&home)).sha256_all(&files).unwrap(), ["0".repeat(64)]);
+        assert_ne!(
+            DigestCache::open(Some(&home)).sha256_all(&files, &Unwatched).unwrap(),
+            ["0".repeat(64)]
+        );
 
         fs::write(&cache, "rubbish \u{0}\nx y z\n").unwrap();
-        assert_eq!(DigestCache::open(None).sha256_all(&files).unwrap().len(), 1);
+        assert_eq!(DigestCache::open(None).sha256_all(&files, &Unwatched).unwrap().len(), 1);
+    }
+
+    /// Stops after some bytes.
+    struct Impatient {
+        total: AtomicU64,
+        left: AtomicU64,
+    }
+
+    impl Watch for Impatient {
+        fn begin(&self, total: u64) {
+            self.total.store(total, Ordering::Relaxed);
+        }
+        fn read(&self, bytes: u64) {
+            let _ = self
+                .left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+        }
+        fn interrupted(&self) -> bool {
+            self.left.load(Ordering::Relaxed) < 1 << 20
+        }
+    }
+
+    #[test]
+    fn hashing_stops_within_a_file_and_finished_files_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (small, large) = (dir.path().join("small"), dir.path().join("large"));
+        fs::write(&small, "abc").unwrap();
+        File::create(&large).unwrap().set_len(8 << 20).unwrap();
+        let mut cache = DigestCache::open(None);
+        cache.sha256_all(std::slice::from_ref(&small), &Unwatched).unwrap();
+        let watch = Impatient { total: AtomicU64::new(0), left: AtomicU64::new(4 << 20) };
+        let stopped = cache.sha256_all(&[small.clone(), large], &watch);
+        assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+        assert_eq!(watch.total.into_inner(), 8 << 20, "known files are not read");
+        let read = (4 << 20) - watch.left.into_inner();
+        assert!(read > 0 && read < 8 << 20, "{read}");
+
+        // What is known needs no reading, so that nothing is there to be interrupted.
+        let watch = Impatient { total: AtomicU64::new(1), left: AtomicU64::new(0) };
+        assert!(cache.sha256_all(&[small], &watch).is_ok());
+        assert_eq!(watch.total.into_inner(), 0);
     }
 }

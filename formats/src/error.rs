@@ -30,6 +30,9 @@ pub enum Error {
         /// What is wrong there.
         problem: String,
     },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// The file is sound, but holds what this program does not take.
     #[error("{}: {problem}", path.display())]
     Unsupported {

@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A model file cannot be read or written.
     #[error(transparent)]
-    Format(#[from] mdl_formats::Error),
+    Format(mdl_formats::Error),
     /// A model cannot be run.
     #[error(transparent)]
     Infer(#[from] mdl_infer::Error),
@@ -45,6 +45,15 @@ pub enum Error {
     /// Somebody asked to stop; what is done is kept.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<mdl_formats::Error> for Error {
+    fn from(error: mdl_formats::Error) -> Self {
+        match error {
+            mdl_formats::Error::Interrupted => Self::Interrupted,
+            other => Self::Format(other),
+        }
+    }
 }
 
 impl Error {

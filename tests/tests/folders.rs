@@ -201,8 +201,11 @@ fn a_real_model_goes_to_a_folder_and_back() {
     let parent = tempfile::tempdir().expect("a folder");
     let folder = parent.path().join("smollm2");
     // The dequantized values are kept whole in F32.
-    let options =
-        FolderOptions { ty: Some(TensorType::F32), max_shard: 200_000_000, replace: false };
+    let options = FolderOptions {
+        ty: Some(TensorType::F32),
+        max_shard: 200_000_000,
+        ..FolderOptions::default()
+    };
     write_folder(&checkpoint, &folder, &options, &Limits::default(), &mut |_| {})
         .expect("a folder");
     let again = open(&folder);

@@ -14,7 +14,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use mdl_kernels::Tier;
+use mdl_formats::{
+    Tensor,
+    gguf::{Layout, Metadata},
+};
+use mdl_kernels::{TensorType, Tier};
 use mdl_tests::{data, golden, mdl, model, need, output, skipped};
 
 /// `mdl quantize SOURCE DESTINATION -s SCHEME`.
@@ -258,6 +262,39 @@ fn nothing_is_replaced_unasked() {
     let mut command = quantize(dir.path(), &file, &link, "Q3_K_M");
     refused(command.args(["--force", "--allow-requantize"]), "is the source itself");
     assert!(fs::read(&file).unwrap() == before);
+    nothing_left(&file);
+}
+
+/// Reading the source for its digest takes as long as the source is large: 64 GiB of nothing here.
+#[test]
+fn ctrl_c_stops_the_hashing_of_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, file) = (dir.path().join("large.gguf"), dir.path().join("x.gguf"));
+    let shape = vec![1 << 14, 1 << 20];
+    let tensor = Tensor { name: "large.weight".into(), ty: TensorType::F32, shape };
+    let layout = Layout::new(&source, &Metadata::new(), &[tensor]).unwrap();
+    fs::write(&source, &layout.header).unwrap();
+    fs::File::options().append(true).open(&source).unwrap().set_len(layout.len).unwrap();
+    let mut command = mdl(dir.path());
+    command.arg("convert").arg(&source).arg(&file).stdout(Stdio::null()).stderr(Stdio::piped());
+    let running = command.spawn().unwrap();
+    let begun = Instant::now();
+    let read = || {
+        let text = fs::read_to_string(format!("/proc/{}/io", running.id())).unwrap_or_default();
+        let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        read.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0)
+    };
+    while read() < 64 << 20 && begun.elapsed() < Duration::from_secs(20) {
+        sleep(Duration::from_millis(1));
+    }
+    output(Command::new("kill").arg("-INT").arg(running.id().to_string()));
+    let asked = Instant::now();
+    let done = running.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(130), "{stderr}");
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(stderr.contains("interrupted"), "{stderr}");
+    assert!(!file.exists());
     nothing_left(&file);
 }
 

@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
     model_argument,
     printer::Printer,
-    progress::Progress,
+    progress::{Hashing, INTERRUPTED, Progress, stop_on_interrupt},
     settings::Settings,
     units::Size,
 };
@@ -99,9 +99,11 @@ fn to_folder(
     settings: &Settings,
     printer: Printer,
 ) -> Result<Vec<FileReport>, Failure> {
+    stop_on_interrupt()?;
     let mut options = FolderOptions {
         ty: folder_type(args.ty)?,
         replace: args.force,
+        interrupt: Some(&INTERRUPTED),
         ..FolderOptions::default()
     };
     if let Some(size) = args.split_max_size {
@@ -123,8 +125,13 @@ fn to_folder(
         },
     );
     progress.finish();
-    done?;
-    reports(&args.destination, settings)
+    done.map_err(|error| match error {
+        mdl_formats::Error::Interrupted => {
+            Failure::new("interrupted; nothing is left").status(Failure::INTERRUPTED)
+        }
+        other => other.into(),
+    })?;
+    reports(&args.destination, settings, printer)
 }
 
 fn folder_type(ty: Option<ConvertType>) -> Result<Option<TensorType>, Failure> {
@@ -142,13 +149,20 @@ fn folder_type(ty: Option<ConvertType>) -> Result<Option<TensorType>, Failure> {
 }
 
 /// The folder's files with their digests.
-fn reports(folder: &Path, settings: &Settings) -> Result<Vec<FileReport>, Failure> {
+fn reports(
+    folder: &Path,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<Vec<FileReport>, Failure> {
     let listed = |error| Failure::new(format!("{}: {error}", folder.display()));
     let entries =
         fs::read_dir(folder).map_err(listed)?.collect::<Result<Vec<_>, _>>().map_err(listed)?;
     let mut paths: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
     paths.sort();
-    let digests = DigestCache::open(settings.home.as_deref()).sha256_all(&paths)?;
+    let watch = Hashing::new(printer);
+    let digests = DigestCache::open(settings.home.as_deref()).sha256_all(&paths, &watch);
+    watch.finish();
+    let digests = digests?;
     let report = |(path, sha256): (PathBuf, String)| {
         let bytes = fs::metadata(&path).map_err(listed)?.len();
         Ok(FileReport { path: path.display().to_string(), bytes, sha256 })

@@ -1,10 +1,10 @@
 //! What `convert` and `quantize` share: a plan becomes a file.
 
-use std::{path::Path, sync::atomic::Ordering};
+use std::path::Path;
 
 use mdl_formats::{Checkpoint, digest::DigestCache};
 use mdl_quant::{
-    Error, Imatrix, Plan, Recipe,
+    Error, Imatrix, Origin, Plan, Recipe,
     pipeline::{self, Options, Order},
 };
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     printer::Printer,
-    progress::{INTERRUPTED, Progress, stop_on_interrupt},
+    progress::{Hashing, INTERRUPTED, Progress, stop_on_interrupt},
     settings::Settings,
 };
 
@@ -45,8 +45,7 @@ pub(crate) fn run(
 ) -> Result<Vec<FileReport>, Failure> {
     pipeline::check_destination(job.checkpoint, job.plan, job.destination, job.split, job.force)?;
     stop_on_interrupt()?;
-    let mut digests = DigestCache::open(settings.home.as_deref());
-    let sources = pipeline::origins(job.checkpoint, &mut digests)?;
+    let sources = origins(job.checkpoint, settings, printer)?;
     if let Some(recipe) = job.recipe {
         recipe.check_sources(&sources)?;
     }
@@ -68,18 +67,34 @@ pub(crate) fn run(
     let progress = Progress::bytes(printer);
     let written = pipeline::quantize(&order, &options, &progress);
     progress.finish();
-    let written = match written {
-        Err(Error::Interrupted) if INTERRUPTED.load(Ordering::Relaxed) => {
-            return Err(Failure::new("interrupted; what is done is kept")
-                .hint("give the same command again: it goes on from there")
-                .status(Failure::INTERRUPTED));
-        }
-        other => other?,
-    };
+    let written = written.map_err(explain)?;
     let report = |file: pipeline::Written| FileReport {
         path: file.path.display().to_string(),
         bytes: file.bytes,
         sha256: file.sha256,
     };
     Ok(written.into_iter().map(report).collect())
+}
+
+/// Names and digests of the model's files, showing progress.
+pub(crate) fn origins(
+    checkpoint: &Checkpoint,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<Vec<Origin>, Failure> {
+    let mut digests = DigestCache::open(settings.home.as_deref());
+    let watch = Hashing::new(printer);
+    let origins = pipeline::origins(checkpoint, &mut digests, &watch);
+    watch.finish();
+    origins.map_err(explain)
+}
+
+/// Says how to go on after an interruption.
+fn explain(error: Error) -> Failure {
+    match error {
+        Error::Interrupted => Failure::new("interrupted; what is done is kept")
+            .hint("give the same command again: it goes on from there")
+            .status(Failure::INTERRUPTED),
+        other => other.into(),
+    }
 }

@@ -7,7 +7,10 @@ mod config;
 mod tokenizer;
 mod weights;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use mdl_kernels::TensorType;
 use serde_json::{Map, Value, json};
@@ -29,11 +32,13 @@ pub struct FolderOptions {
     pub max_shard: u64,
     /// Whether what stands at the destination is replaced.
     pub replace: bool,
+    /// Set by somebody else to stop early; nothing is then left.
+    pub interrupt: Option<&'static AtomicBool>,
 }
 
 impl Default for FolderOptions {
     fn default() -> Self {
-        Self { ty: None, max_shard: 5_000_000_000, replace: false }
+        Self { ty: None, max_shard: 5_000_000_000, replace: false, interrupt: None }
     }
 }
 
@@ -42,7 +47,7 @@ impl Default for FolderOptions {
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a model of no known family, or one that a folder cannot express;
-/// [`Error::Malformed`] for tensors that do not fit the model; [`Error::Io`].
+/// [`Error::Malformed`] for tensors that do not fit the model; [`Error::Io`]; [`Error::Interrupted`].
 pub fn write_folder(
     checkpoint: &Checkpoint,
     destination: &Path,
@@ -57,7 +62,12 @@ pub fn write_folder(
         let path = folder.path().join(name);
         std::fs::write(&path, text).map_err(Error::io(&path, "write"))?;
     }
-    plan.write(checkpoint, folder.path(), progress)?;
+    let interrupted = || options.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed));
+    let mut going = |bytes| {
+        progress(bytes);
+        if interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    };
+    plan.write(checkpoint, folder.path(), &mut going)?;
     folder.commit()
 }
 

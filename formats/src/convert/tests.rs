@@ -36,3 +36,23 @@ fn a_folder_comes_back_as_it_was() {
         assert!(again.is_err());
     }
 }
+
+#[test]
+fn an_interruption_leaves_nothing() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let source = hf::tests::folder("llama");
+    let limits = Limits::default();
+    let checkpoint = Checkpoint::open(source.path(), &limits).unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let destination = parent.path().join("out");
+    let options = FolderOptions { interrupt: Some(&STOP), ..FolderOptions::default() };
+    let mut steps = 0;
+    let mut stop = |_| {
+        steps += 1;
+        STOP.store(true, Ordering::Relaxed);
+    };
+    let stopped = write_folder(&checkpoint, &destination, &options, &limits, &mut stop);
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    assert_eq!(steps, 1);
+    assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+}

@@ -74,7 +74,7 @@ impl Plan {
         &self,
         checkpoint: &Checkpoint,
         folder: &Path,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<()> {
         for layout in &self.files {
             let path = folder.join(&layout.name);
@@ -185,7 +185,7 @@ fn write_tensor(
     spec: &Spec,
     path: &Path,
     out: &mut impl Write,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<()> {
     let Some(source) = checkpoint.tensor(&spec.gguf) else { return Ok(()) };
     let (cols, count) = (source.cols(), source.rows());
@@ -207,7 +207,7 @@ fn write_tensor(
             },
         )?;
         out.write_all(&bytes).map_err(Error::io(path, "write"))?;
-        progress(bytes.len() as u64);
+        progress(bytes.len() as u64)?;
         checkpoint.release_rows(source, range.clone());
         start = range.end;
     }

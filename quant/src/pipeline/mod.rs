@@ -19,6 +19,7 @@ use std::{
 
 use mdl_formats::{
     Checkpoint,
+    digest::{DigestCache, Watch},
     gguf::{Layout, Metadata},
 };
 use mdl_kernels::Tier;
@@ -71,12 +72,13 @@ pub struct Written {
 /// Names and digests of a checkpoint's files, for its recipe.
 ///
 /// # Errors
-/// [`Error::Format`] where one cannot be read.
+/// [`Error::Format`] where one cannot be read, [`Error::Interrupted`].
 pub fn origins(
     checkpoint: &Checkpoint,
-    cache: &mut mdl_formats::digest::DigestCache,
+    cache: &mut DigestCache,
+    watch: &dyn Watch,
 ) -> Result<Vec<Origin>> {
-    let digests = cache.sha256_all(&checkpoint.sources)?;
+    let digests = cache.sha256_all(&checkpoint.sources, watch)?;
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(checkpoint
         .sources
