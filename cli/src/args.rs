@@ -100,6 +100,10 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "SIZE")]
     pub(crate) split_max_size: Option<Size>,
 
+    /// Quantize a source that is itself quantized; expanding one to floats needs no leave
+    #[arg(long)]
+    pub(crate) allow_requantize: bool,
+
     /// Replace the destination if it exists
     #[arg(long)]
     pub(crate) force: bool,

@@ -20,7 +20,7 @@ pub struct Request<'a> {
     pub imatrix: Option<&'a Imatrix>,
     /// Refuse tensors whose shape cannot take the type asked for.
     pub strict: bool,
-    /// Take sources that are themselves quantized.
+    /// Quantize tensors that are themselves quantized; to make floats of them is always allowed.
     pub allow_requantize: bool,
 }
 
@@ -216,17 +216,19 @@ impl Plan {
     }
 
     fn check(&self, request: &Request<'_>) -> Result<()> {
+        // Rounding to floats loses next to nothing: that is expanding.
+        let quantizing = |method| matches!(method, Method::Search | Method::Weighted);
         let requantized = self
             .tensors
             .iter()
-            .find(|planned| planned.from.is_quantized() && planned.method != Method::Copy);
+            .find(|planned| planned.from.is_quantized() && quantizing(planned.method));
         if let Some(planned) = requantized.filter(|_| !request.allow_requantize) {
             return Err(Error::refused(
                 format!(
                     "the source is quantized already (`{}` is {})",
                     planned.tensor.name, planned.from
                 ),
-                "quantize from the original, or accept the loss with --allow-requantize",
+                "take the original, or accept the loss with --allow-requantize",
             ));
         }
         let misfits: Vec<&PlannedTensor> = self.misfits().collect();

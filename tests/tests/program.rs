@@ -13,7 +13,12 @@ use std::{
     process::{Command, Output},
 };
 
-use mdl_tests::{data, golden, mdl, output};
+use mdl_formats::{
+    Tensor,
+    gguf::{Layout, Metadata},
+};
+use mdl_kernels::TensorType;
+use mdl_tests::{data, mdl, output};
 use serde_json::{Value, json};
 
 fn tiny() -> PathBuf {
@@ -81,6 +86,7 @@ fn tables() {
 fn errors() {
     let place = Place::new();
     place.says(&["quantize", "data/tiny", "q8.gguf", "--scheme", "Q8_0"]);
+    place.says(&["quantize", "data/tiny", "q4.gguf", "--scheme", "Q4_0"]);
     let pointer = "version https://git-lfs.github.com/spec/v1\n\
                    oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n\
                    size 12345\n";
@@ -128,6 +134,7 @@ fn errors() {
         ],
         &["quantize", "data/tiny", "x.gguf", "--scheme", "Q4_K_M", "--imatrix", "text.gguf"],
         &["convert", "data/tiny", "folder", "--type", "q8_0"],
+        &["convert", "q4.gguf", "x.gguf", "--type", "q8_0"],
         &["eval", "q8.gguf", "--data", "missing.txt"],
         &["eval", "q8.gguf", "--data", "q8.gguf"],
         &["run", "q8.gguf", "--raw", "--prompt", "And", "--temperature", "-1"],
@@ -149,15 +156,54 @@ fn quantized_folder(folder: &Path) {
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
 }
 
+/// Quantized tensors are quantized anew only when asked to, but made floats of or copied freely.
+#[test]
+fn convert_asks_before_it_requantizes() {
+    let place = Place::new();
+    place.says(&["quantize", "data/tiny", "q4.gguf", "--scheme", "Q4_0"]);
+    place.says(&["convert", "q4.gguf", "float.gguf", "--type", "f16"]);
+    place.says(&["quantize", "q4.gguf", "f32.gguf", "--scheme", "F32"]);
+    place.says(&["convert", "q4.gguf", "copy.gguf"]);
+    place.says(&["convert", "float.gguf", "q8.gguf", "--type", "q8_0"]);
+    place.says(&["convert", "q4.gguf", "twice.gguf", "--type", "q8_0", "--allow-requantize"]);
+    let types = |file: &str| {
+        let text = place.says(&["inspect", file, "--tensors", "--json"]);
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let tensors = report["tensors"].as_array().unwrap();
+        let find = |name: &str| tensors.iter().find(|tensor| tensor["name"] == name).unwrap();
+        find("blk.0.ffn_up.weight")["type"].as_str().unwrap().to_owned()
+    };
+    let files = ["float.gguf", "f32.gguf", "copy.gguf", "q8.gguf", "twice.gguf"];
+    assert_eq!(files.map(types), ["F16", "F32", "Q4_0", "Q8_0", "Q8_0"]);
+}
+
+/// A GGUF file of one F32 matrix: columns and rows, bytes.
+fn one_matrix(path: &Path, shape: [usize; 2], bytes: &[u8]) {
+    let name = "blk.0.ffn_up.weight".to_owned();
+    let tensor = Tensor { name, ty: TensorType::F32, shape: shape.to_vec() };
+    let layout = Layout::new(path, &Metadata::new(), &[tensor]).unwrap();
+    let mut file = layout.header;
+    file.extend_from_slice(bytes);
+    file.resize(layout.len as usize, 0);
+    fs::write(path, file).unwrap();
+}
+
 /// Misfits are said, not hidden.
 #[test]
 fn fallbacks_are_warned_of() {
     let place = Place::new();
-    let done = place.run(&["quantize", "data/golden/llama2", "x.gguf", "--scheme", "Q4_K_M"]);
-    assert!(done.status.success());
-    let stderr = String::from_utf8_lossy(&done.stderr);
-    assert!(stderr.contains("warning: ") && stderr.contains("cannot take the type"), "{stderr}");
-    assert!(golden("llama2").exists());
+    one_matrix(&place.path("odd.gguf"), [40, 4], &[0; 640]);
+    let quantize = ["quantize", "data/golden/llama2", "x.gguf", "--scheme", "Q4_K_M"];
+    let convert = ["convert", "odd.gguf", "y.gguf", "--type", "q8_0"];
+    for arguments in [quantize, convert] {
+        let done = place.run(&arguments);
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{stderr}");
+        assert!(
+            stderr.contains("warning: ") && stderr.contains("cannot take the type"),
+            "{stderr}"
+        );
+    }
 }
 
 const PROMPT: &str = "<|begin|>And it came to pass in those days";

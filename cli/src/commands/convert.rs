@@ -63,7 +63,7 @@ fn to_gguf(
     let plan = match args.ty {
         None => Plan::lossless(checkpoint)?,
         Some(ty) => {
-            let request = Request { allow_requantize: true, ..Request::default() };
+            let request = Request { allow_requantize: args.allow_requantize, ..Request::default() };
             Plan::new(
                 checkpoint,
                 Scheme::named(scheme_name(ty)).map_err(mdl_quant::Error::from)?,
@@ -71,6 +71,7 @@ fn to_gguf(
             )?
         }
     };
+    write::warn_of_misfits(&plan, printer);
     let job = write::Job {
         checkpoint,
         plan: &plan,

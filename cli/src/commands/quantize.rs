@@ -101,14 +101,7 @@ fn warn(plan: &Plan, checkpoint: &Checkpoint, printer: Printer) {
     for note in &checkpoint.notes {
         printer.warn(note);
     }
-    let misfits = plan.misfits().count();
-    if misfits > 0 {
-        let kinds = misfit_kinds(plan).join(", ");
-        printer.warn(format!(
-            "{misfits} of {} tensors cannot take the type asked for: {kinds}",
-            plan.tensors.len()
-        ));
-    }
+    write::warn_of_misfits(plan, printer);
     if !plan.unweighted.is_empty() {
         let names = plan.unweighted.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
         printer.warn(format!(
@@ -116,15 +109,6 @@ fn warn(plan: &Plan, checkpoint: &Checkpoint, printer: Printer) {
             plan.unweighted.len()
         ));
     }
-}
-
-/// `Q4_K becomes Q5_0`, each pair once.
-fn misfit_kinds(plan: &Plan) -> Vec<String> {
-    let pair = |planned: &mdl_quant::PlannedTensor| {
-        planned.instead_of.map(|wanted| format!("{wanted} becomes {}", planned.tensor.ty))
-    };
-    let kinds: std::collections::BTreeSet<String> = plan.misfits().filter_map(pair).collect();
-    kinds.into_iter().collect()
 }
 
 fn show(

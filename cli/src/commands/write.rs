@@ -1,10 +1,10 @@
 //! What `convert` and `quantize` share: a plan becomes a file.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use mdl_formats::{Checkpoint, digest::DigestCache};
 use mdl_quant::{
-    Error, Imatrix, Origin, Plan, Recipe,
+    Error, Imatrix, Origin, Plan, PlannedTensor, Recipe,
     pipeline::{self, Options, Order},
 };
 use serde::Serialize;
@@ -96,5 +96,21 @@ fn explain(error: Error) -> Failure {
             .hint("give the same command again: it goes on from there")
             .status(Failure::INTERRUPTED),
         other => other.into(),
+    }
+}
+
+/// Says which types stand in for others, each pair once: `Q4_K becomes Q5_0`.
+pub(crate) fn warn_of_misfits(plan: &Plan, printer: Printer) {
+    let pair = |planned: &PlannedTensor| {
+        planned.instead_of.map(|wanted| format!("{wanted} becomes {}", planned.tensor.ty))
+    };
+    let kinds: BTreeSet<String> = plan.misfits().filter_map(pair).collect();
+    if !kinds.is_empty() {
+        printer.warn(format!(
+            "{} of {} tensors cannot take the type asked for: {}",
+            plan.misfits().count(),
+            plan.tensors.len(),
+            Vec::from_iter(kinds).join(", ")
+        ));
     }
 }
