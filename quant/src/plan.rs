@@ -279,7 +279,7 @@ impl Plan {
             (planned.tensor.name.clone(), Step { ty: planned.tensor.ty, method: planned.method })
         };
         Recipe {
-            version: 1,
+            version: crate::recipe::VERSION,
             mdl: env!("CARGO_PKG_VERSION").to_owned(),
             scheme: self.scheme.name().to_owned(),
             imatrix: self.imatrix.clone(),

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Imatrix, Result, Scheme};
 
+/// Version of the form that this program writes and reads.
+pub(crate) const VERSION: u32 = 1;
+
 /// Everything that was decided for one file. Its text is deterministic and names no path, clock or machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,16 +69,11 @@ impl Recipe {
     /// Reads a recipe, checking that every type is one that can be written.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the line.
+    /// [`Error::Input`] naming the line, or the newer mdl that it was made by.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        check_version(path, text)?;
         let recipe: Self =
             toml::from_str(text).map_err(|error| Error::input(path, error.to_string()))?;
-        if recipe.version != 1 {
-            return Err(Error::input(
-                path,
-                format!("version {} of recipes is not known; this is version 1", recipe.version),
-            ));
-        }
         Scheme::named(&recipe.scheme)?;
         for (name, step) in &recipe.tensors {
             if step.method != Method::Copy && !codec::encodable(step.ty) {
@@ -176,6 +174,27 @@ impl Recipe {
     }
 }
 
+/// The version comes first: another one has fields that mean nothing here.
+fn check_version(path: &Path, text: &str) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Head {
+        version: Option<i64>,
+        mdl: Option<String>,
+    }
+    let head: Head = toml::from_str(text).map_err(|error| Error::input(path, error.to_string()))?;
+    let by = head.mdl.map(|mdl| format!(" ({mdl})")).unwrap_or_default();
+    let problem = match head.version {
+        // What is missing is named with its line.
+        None => return Ok(()),
+        Some(version) if version == i64::from(VERSION) => return Ok(()),
+        Some(version) if version > i64::from(VERSION) => format!(
+            "a recipe of version {version}, made by a newer mdl{by}; this one reads version {VERSION}"
+        ),
+        Some(version) => format!("there is no version {version} of recipes"),
+    };
+    Err(Error::input(path, problem))
+}
+
 /// Types as their GGUF names.
 mod type_name {
     use mdl_kernels::TensorType;
@@ -206,7 +225,7 @@ mod tests {
         let origin = |name: &str| Origin { name: name.into(), sha256: "ab".repeat(32) };
         let step = |ty, method| Step { ty, method };
         Recipe {
-            version: 1,
+            version: VERSION,
             mdl: "0.1.0".into(),
             scheme: "Q4_K_M".into(),
             imatrix: Some(origin("im\"a.gguf")),
@@ -229,7 +248,10 @@ mod tests {
     #[test]
     fn what_it_does_not_know_is_refused_by_name() {
         for (from, to, says) in [
-            ("version = 1", "version = 2", "version 2"),
+            ("version = 1", "version = 2", "made by a newer mdl (0.1.0)"),
+            ("version = 1", "version = 2\nsurprise = 1", "made by a newer mdl (0.1.0)"),
+            ("version = 1", "version = 0", "version 0"),
+            ("version = 1\n", "", "missing field `version`"),
             ("Q4_K_M", "Q9", "Q9"),
             ("type = \"Q4_K\"", "type = \"Q4_Z\"", "Q4_Z"),
             ("method = \"copy\"", "method = \"guess\"", "guess"),

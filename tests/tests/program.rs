@@ -81,6 +81,56 @@ fn tables() {
     assert!(!place.path("home").exists(), "a dry run writes nothing");
 }
 
+/// llama.cpp's older form, with one call an entry.
+fn imatrix(path: &Path, entries: &[(&str, usize)]) {
+    let mut bytes = (entries.len() as i32).to_le_bytes().to_vec();
+    for (name, cols) in entries {
+        bytes.extend((name.len() as i32).to_le_bytes());
+        bytes.extend(name.as_bytes());
+        bytes.extend([1_i32, *cols as i32].map(i32::to_le_bytes).as_flattened());
+        bytes.extend(vec![1.0_f32; *cols].iter().flat_map(|value| value.to_le_bytes()));
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// Which types stand in for others and why, and what the importance matrix does not cover.
+#[test]
+fn a_dry_run_tells_what_is_odd() {
+    let place = Place::new();
+    let covered = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up"];
+    let covered = [0, 1].map(|layer| covered.map(|name| format!("blk.{layer}.{name}.weight")));
+    let covered: Vec<_> = covered.as_flattened().iter().map(|name| (name.as_str(), 64)).collect();
+    imatrix(&place.path("im.dat"), &covered);
+    let source = "data/golden/llama2";
+    let with = ["--scheme", "Q4_K_M", "--imatrix", "im.dat", "--dry-run"];
+    let done = place.run(&[&["quantize", source][..], &with].concat());
+    assert!(done.status.success());
+    let text = [done.stderr, done.stdout].concat();
+    insta::assert_snapshot!("dry_run_notes", String::from_utf8_lossy(&text));
+}
+
+/// A dry run refuses what the run would refuse.
+#[test]
+fn a_dry_run_knows_the_recipes_source() {
+    let place = Place::new();
+    place.says(&["quantize", "data/tiny", "q4.gguf", "--scheme", "Q4_0"]);
+    let shown: Value =
+        serde_json::from_str(&place.says(&["inspect", "q4.gguf", "--json"])).unwrap();
+    let recipe = shown["recipe"].as_str().unwrap();
+    fs::write(place.path("recipe.toml"), recipe).unwrap();
+    let dry = ["quantize", "data/tiny", "--recipe", "recipe.toml", "--dry-run"];
+    assert!(place.says(&dry).contains("blk.0.ffn_up.weight"));
+    let (before, digest) = recipe.split_once("sha256 = \"").unwrap();
+    let other = format!("{before}sha256 = \"{}{}", "0".repeat(8), &digest[8..]);
+    fs::write(place.path("recipe.toml"), other).unwrap();
+    let refused = place.fails(&dry);
+    assert!(
+        refused.contains("the source is not the one that the recipe was made for"),
+        "{refused}"
+    );
+    assert!(refused.contains("(sha256 00000000") && refused.contains("[status 1]"), "{refused}");
+}
+
 /// Every message on one page: they should read alike.
 #[test]
 fn errors() {
@@ -94,7 +144,8 @@ fn errors() {
     fs::write(place.path("text.gguf"), "no model").unwrap();
     fs::write(place.path("cut.gguf"), &fs::read(place.path("q8.gguf")).unwrap()[..1 << 20])
         .unwrap();
-    fs::write(place.path("recipe.toml"), "version = 2\n").unwrap();
+    let newer = "version = 2\nmdl = \"9.1.0\"\nrotation = \"hadamard\"\n";
+    fs::write(place.path("recipe.toml"), newer).unwrap();
     quantized_folder(&place.path("gptq"));
     let long: &[&[&str]] = &[
         &["inspect", "missing.gguf"],

@@ -1,6 +1,6 @@
 //! `mdl quantize`: a model becomes a smaller one.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use mdl_formats::{Checkpoint, Limits};
 use mdl_quant::{Imatrix, Override, Plan, Recipe, Request, Scheme};
@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::write::{self, FileReport};
 use crate::{
-    args::Quantize, failure::Failure, model_argument, printer::Printer, settings::Settings,
-    table::Table, units::Size,
+    args::Quantize, failure::Failure, model_argument, printer::Printer,
+    progress::stop_on_interrupt, settings::Settings, table::Table, units::Size,
 };
 
 /// The shape of `--json`.
@@ -47,10 +47,14 @@ pub(crate) fn run(args: &Quantize, settings: &Settings, printer: Printer) -> Res
     let imatrix = args.imatrix.as_deref().map(|path| Imatrix::open(path, &limits)).transpose()?;
     let recipe = recipe(args)?;
     let plan = plan(args, &checkpoint, recipe.as_ref(), imatrix.as_ref())?;
+    warn(&plan, &checkpoint, printer);
     if args.dry_run {
+        if let Some(recipe) = recipe.filter(|recipe| !recipe.sources.is_empty()) {
+            stop_on_interrupt()?;
+            recipe.check_sources(&write::origins(&checkpoint, settings, printer)?)?;
+        }
         return show(&plan, &checkpoint, Vec::new(), args.json, true, printer);
     }
-    warn(&plan, &checkpoint, printer);
     let Some(destination) = args.destination.as_deref() else {
         return Err(Failure::new("no destination").status(Failure::USAGE));
     };
@@ -104,8 +108,9 @@ fn warn(plan: &Plan, checkpoint: &Checkpoint, printer: Printer) {
     write::warn_of_misfits(plan, printer);
     if !plan.unweighted.is_empty() {
         let names = plan.unweighted.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+        let more = if plan.unweighted.len() > 4 { " …" } else { "" };
         printer.warn(format!(
-            "the importance matrix has nothing for {} matrices: {names}",
+            "the importance matrix has nothing for {} matrices: {names}{more}",
             plan.unweighted.len()
         ));
     }
@@ -137,24 +142,29 @@ fn show(
 }
 
 fn plan_table(plan: &Plan) -> String {
+    let unweighted: BTreeSet<&str> = plan.unweighted.iter().map(String::as_str).collect();
     let mut table = Table::new(&["tensor", "shape", "from", "to", ">size", "note"]);
     for planned in &plan.tensors {
         let tensor = &planned.tensor;
         let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
-        let note = planned.instead_of.map(|wanted| {
-            format!(
+        let mut notes = Vec::new();
+        if let Some(wanted) = planned.instead_of {
+            notes.push(format!(
                 "instead of {wanted}: rows of {} do not divide into blocks of {}",
                 tensor.cols(),
                 wanted.block_len()
-            )
-        });
+            ));
+        }
+        if unweighted.contains(tensor.name.as_str()) {
+            notes.push("not in the importance matrix".to_owned());
+        }
         table.row(vec![
             tensor.name.clone(),
             shape.join(" x "),
             planned.from.to_string(),
             tensor.ty.to_string(),
             Size(tensor.bytes() as u64).to_string(),
-            note.unwrap_or_default(),
+            notes.join("; "),
         ]);
     }
     table.text()
