@@ -96,6 +96,11 @@ pub trait TensorSource: fmt::Debug + Send + Sync {
 
     /// Tells the system that the pages behind these rows are not needed again.
     fn release_rows(&self, rows: Range<usize>);
+
+    /// The file that holds the values; none where they are made.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// A tensor's stored bytes: a piece of a mapped file, or made for the purpose.
@@ -180,6 +185,10 @@ impl TensorSource for MappedTensor {
     fn release_rows(&self, rows: Range<usize>) {
         self.mapping.release(self.range_of(&rows));
     }
+
+    fn path(&self) -> Option<&Path> {
+        Some(self.mapping.path())
+    }
 }
 
 impl Checkpoint {
@@ -240,6 +249,12 @@ impl Checkpoint {
     /// What was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that holds a tensor's values, for messages; what was opened, where they are made.
+    pub fn path_of(&self, tensor: &Tensor) -> &Path {
+        let source = self.stored.get(&tensor.name);
+        source.and_then(|source| source.path()).unwrap_or(&self.path)
     }
 
     /// Decodes rows `rows` of the tensor to `out` (`rows.len() * tensor.cols()` values).

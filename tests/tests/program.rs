@@ -239,6 +239,62 @@ fn one_matrix(path: &Path, shape: [usize; 2], bytes: &[u8]) {
     fs::write(path, file).unwrap();
 }
 
+/// What is copied, rounded or encoded is looked at alike; the file, tensor and place are named.
+#[test]
+fn values_that_are_no_numbers_are_refused() {
+    let place = Place::new();
+    for (value, index) in [(f32::NAN, 0), (f32::INFINITY, 3 * 64 + 5), (f32::NEG_INFINITY, 319)] {
+        let mut values = vec![0.25_f32; 5 * 64];
+        values[index] = value;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        one_matrix(&place.path("bad.gguf"), [64, 5], &bytes);
+        let (row, column) = (index / 64, index % 64);
+        let says = format!(
+            "error: bad.gguf: tensor `blk.0.ffn_up.weight`, row {row}, column {column}: NaN or infinite"
+        );
+        for arguments in [
+            &["convert", "bad.gguf", "x.gguf"][..],
+            &["convert", "bad.gguf", "x.gguf", "--type", "bf16"],
+            &["quantize", "bad.gguf", "x.gguf", "--scheme", "F16"],
+            &["quantize", "bad.gguf", "x.gguf", "--scheme", "Q8_0"],
+        ] {
+            let refused = place.fails(arguments);
+            assert!(refused.contains(&says) && refused.contains("[status 1]"), "{refused}");
+            assert!(!place.path("x.gguf").exists());
+        }
+    }
+    // A finite value that a narrower type cannot hold.
+    one_matrix(&place.path("bad.gguf"), [64, 5], &1e6_f32.to_le_bytes().repeat(320));
+    let refused = place.fails(&["convert", "bad.gguf", "x.gguf", "--type", "f16"]);
+    assert!(refused.contains("row 0, column 0: too large for F16"), "{refused}");
+}
+
+/// In a folder too, where the file of several that holds the value is named.
+#[test]
+fn a_folders_bad_file_is_named() {
+    let place = Place::new();
+    place.says(&["convert", "data/tiny", "split", "--split-max-size", "2MB"]);
+    let names = fs::read_dir(place.path("split")).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let name = names.find(|name| name.starts_with("model-00002")).unwrap();
+    let bad = place.path("split").join(&name);
+    let mut bytes = fs::read(&bad).unwrap();
+    let last = bytes.len() - 2;
+    // The upper half of a BF16 value.
+    bytes[last..].copy_from_slice(&0x7fc0_u16.to_le_bytes());
+    fs::write(&bad, bytes).unwrap();
+    for arguments in [
+        &["convert", "split", "x.gguf"][..],
+        &["convert", "split", "folder"],
+        &["convert", "split", "folder", "--type", "f32"],
+    ] {
+        let refused = place.fails(arguments);
+        assert!(refused.contains(&format!("{name}: tensor `blk.")), "{refused}");
+        assert!(refused.contains("NaN or infinite"), "{refused}");
+    }
+    assert!(!place.path("folder").exists());
+}
+
 /// Misfits are said, not hidden.
 #[test]
 fn fallbacks_are_warned_of() {

@@ -199,6 +199,12 @@ fn write_tensor(
     while start < count {
         let range = start..(start + step).min(count);
         let values = rows(checkpoint, source, spec.transform, range.clone())?;
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let row = range.start + index / cols.max(1);
+            let place =
+                format!("tensor `{}`, row {row}, column {}", spec.gguf, index % cols.max(1));
+            return Err(Error::malformed(checkpoint.path_of(source), place, "NaN or infinite"));
+        }
         let mut bytes = vec![0; range.len() * row_bytes];
         codec::encode(Tier::detect(), tensor.ty, cols, &values, None, &mut bytes).map_err(
             |error| {

@@ -1,6 +1,6 @@
 //! Values of a folder's tensor in GGUF's layout: rows in another order, one added, vectors as F32.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use mdl_kernels::{TensorType, Tier};
 
@@ -82,6 +82,10 @@ impl TensorSource for Changed {
         if !whole.is_empty() {
             self.source.release_rows(whole);
         }
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.source.path()
     }
 }
 

@@ -6,6 +6,7 @@ use mdl_formats::{Checkpoint, Tensor, gguf::Layout};
 use mdl_kernels::{KernelError, Tier, codec};
 use sha2::{Digest, Sha256};
 
+use super::finite::first_not_finite;
 use crate::{Error, Imatrix, Method, Plan, PlannedTensor, Result};
 
 /// Values of a slab, about: 4 MiB in F32 leave the caches to the kernels and make the journal short.
@@ -80,6 +81,10 @@ impl Job<'_> {
                 self.encode_rows(slab, &mut buffers.values)?
             }
         };
+        // Encoders of blocks have refused what is not finite.
+        if matches!(slab.planned.method, Method::Copy | Method::Round) {
+            self.check_finite(slab, &bytes, &mut buffers.values)?;
+        }
         self.checkpoint.release_rows(&slab.source, slab.rows.clone());
         let sha256 = Sha256::digest(&bytes).into();
         Ok(Encoded { bytes, sha256 })
@@ -119,13 +124,24 @@ impl Job<'_> {
         Ok((weights.get(expert * cols..(expert + 1) * cols), end.min((expert + 1) * per_expert)))
     }
 
+    fn check_finite(&self, slab: &Slab, bytes: &[u8], values: &mut Vec<f32>) -> Result<()> {
+        let first = first_not_finite(self.tier, slab.planned.tensor.ty, bytes, values)
+            .map_err(|error| self.explain(slab, 0, &error))?;
+        let Some(index) = first else { return Ok(()) };
+        let cols = slab.source.cols().max(1);
+        let error = KernelError::NotFinite { row: index / cols, col: index % cols };
+        Err(self.explain(slab, slab.rows.start, &error))
+    }
+
     fn explain(&self, slab: &Slab, first: usize, error: &KernelError) -> Error {
-        let place = match error {
-            KernelError::NotFinite { row, col } => {
-                format!("tensor `{}`, row {}, column {col}", slab.name, first + row)
+        let value = |row, col| format!("tensor `{}`, row {}, column {col}", slab.name, first + row);
+        let (place, problem) = match error {
+            KernelError::NotFinite { row, col } => (value(row, col), "NaN or infinite".to_owned()),
+            KernelError::TooLarge { ty, row, col } => {
+                (value(row, col), format!("too large for {ty}"))
             }
-            _ => format!("tensor `{}`, rows {:?}", slab.name, slab.rows),
+            _ => (format!("tensor `{}`, rows {:?}", slab.name, slab.rows), error.to_string()),
         };
-        mdl_formats::Error::malformed(self.checkpoint.path(), place, error.to_string()).into()
+        mdl_formats::Error::malformed(self.checkpoint.path_of(&slab.source), place, problem).into()
     }
 }

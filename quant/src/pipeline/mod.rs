@@ -8,6 +8,7 @@
 //! after checking that, and the finished file is renamed into place.
 
 mod encode;
+mod finite;
 mod journal;
 mod output;
 mod queue;
