@@ -1,6 +1,6 @@
 //! The command line: every verb and flag, with the help that the user reads.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
@@ -27,7 +27,8 @@ pub(crate) struct Global {
         help_heading = "Global options",
         env = "MDL_THREADS",
         hide_env_values = true,
-        value_name = "N"
+        value_name = "N",
+        allow_negative_numbers = true
     )]
     pub(crate) threads: Option<NonZeroUsize>,
 
@@ -194,11 +195,11 @@ pub(crate) struct Eval {
     pub(crate) data: PathBuf,
 
     /// Use the first N chunks only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) chunks: Option<NonZeroUsize>,
 
     /// Tokens in a chunk
-    #[arg(long, value_name = "N", default_value = "512")]
+    #[arg(long, value_name = "N", default_value = "512", allow_negative_numbers = true)]
     pub(crate) context: NonZeroUsize,
 
     /// Precision of activations: `f32` measures the weights alone, `q8` is what llama.cpp computes with
@@ -206,15 +207,15 @@ pub(crate) struct Eval {
     pub(crate) activations: Activations,
 
     /// Fail (status 3) if the mean divergence is above this
-    #[arg(long, value_name = "X", requires = "against")]
+    #[arg(long, value_name = "X", requires = "against", value_parser = not_negative::<f64>, allow_negative_numbers = true)]
     pub(crate) max_kld: Option<f64>,
 
     /// Fail (status 3) if perplexity grows by more than this factor
-    #[arg(long, value_name = "X", requires = "against")]
+    #[arg(long, value_name = "X", requires = "against", value_parser = not_negative::<f64>, allow_negative_numbers = true)]
     pub(crate) max_ppl_ratio: Option<f64>,
 
     /// Fail (status 3) if the share of same top tokens is below this (0 to 1)
-    #[arg(long, value_name = "X", requires = "against")]
+    #[arg(long, value_name = "X", requires = "against", value_parser = fraction::<f64>, allow_negative_numbers = true)]
     pub(crate) min_top1: Option<f64>,
 
     /// Print a report as JSON
@@ -249,27 +250,27 @@ pub(crate) struct Run {
     pub(crate) system: Option<String>,
 
     /// Stop after this many tokens
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = 512, allow_negative_numbers = true)]
     pub(crate) max_tokens: usize,
 
     /// Randomness; 0 always takes the most likely token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = not_negative::<f32>, allow_negative_numbers = true)]
     pub(crate) temperature: f32,
 
     /// Sample among the K most likely tokens; 0: all
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) top_k: usize,
 
     /// Sample among the most likely tokens that together have this probability
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = share, allow_negative_numbers = true)]
     pub(crate) top_p: f32,
 
     /// Sample among tokens at least this likely, relative to the most likely one
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = fraction::<f32>, allow_negative_numbers = true)]
     pub(crate) min_p: f32,
 
     /// Seed of the sampling; the same seed gives the same text
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) seed: u64,
 
     /// End the text before this string; may be given several times
@@ -277,7 +278,7 @@ pub(crate) struct Run {
     pub(crate) stop: Vec<String>,
 
     /// Tokens of context to make room for [default: the model's own, at most 4096]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) context: Option<NonZeroUsize>,
 
     /// Precision of activations
@@ -294,4 +295,26 @@ pub(crate) struct Run {
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// A finite number that `fits`, or what it must be.
+fn number<T: FromStr + Into<f64> + Copy>(
+    text: &str,
+    fits: impl Fn(f64) -> bool,
+    expected: &str,
+) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number: &T| fits((*number).into()));
+    number.ok_or_else(|| format!("it must be {expected}"))
+}
+
+fn not_negative<T: FromStr + Into<f64> + Copy>(text: &str) -> Result<T, String> {
+    number(text, |x| x >= 0.0 && x.is_finite(), "a number from 0")
+}
+
+fn fraction<T: FromStr + Into<f64> + Copy>(text: &str) -> Result<T, String> {
+    number(text, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    number(text, |x| x > 0.0 && x <= 1.0, "a number above 0, at most 1")
 }

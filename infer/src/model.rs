@@ -98,6 +98,11 @@ impl Model {
         self.context
     }
 
+    /// Lets sessions hold so many positions at most.
+    pub fn limit_context(&mut self, positions: usize) {
+        self.context = self.context.min(positions).max(1);
+    }
+
     /// Positions that the model was trained for.
     pub fn trained_context(&self) -> usize {
         self.config.context

@@ -4,7 +4,9 @@
 //! `tests/scripts/cache.sh` fills the cache folder.
 
 pub mod hostile;
+mod place;
 
+pub use place::Place;
 use std::{
     env,
     path::{Path, PathBuf},

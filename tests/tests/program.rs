@@ -10,7 +10,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use mdl_formats::{
@@ -18,49 +18,11 @@ use mdl_formats::{
     gguf::{Layout, Metadata},
 };
 use mdl_kernels::TensorType;
-use mdl_tests::{data, mdl, output};
+use mdl_tests::{Place, data, mdl, output};
 use serde_json::{Value, json};
 
 fn tiny() -> PathBuf {
     data().join("tiny")
-}
-
-/// `mdl` in an empty folder, which `tests/data` is linked into as `data`, so that messages name no machine's paths.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(data(), dir.path().join("data")).unwrap();
-        Self(dir)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = mdl(&self.path("home"));
-        command.current_dir(self.0.path()).env_remove("COLUMNS");
-        command.args(arguments).output().unwrap()
-    }
-
-    /// Standard output of a command that succeeds and says nothing else.
-    fn says(&self, arguments: &[&str]) -> String {
-        let done = self.run(arguments);
-        let stderr = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success() && stderr.is_empty(), "{arguments:?}: {stderr}");
-        String::from_utf8_lossy(&done.stdout).into_owned()
-    }
-
-    /// The command, its status and its standard error; nothing may be on standard output.
-    fn fails(&self, arguments: &[&str]) -> String {
-        let done = self.run(arguments);
-        assert_eq!(String::from_utf8_lossy(&done.stdout), "", "{arguments:?}");
-        let status = done.status.code().unwrap();
-        let stderr = String::from_utf8_lossy(&done.stderr);
-        format!("$ mdl {}\n{stderr}[status {status}]\n\n", arguments.join(" "))
-    }
 }
 
 #[test]
@@ -188,7 +150,14 @@ fn errors() {
         &["convert", "q4.gguf", "x.gguf", "--type", "q8_0"],
         &["eval", "q8.gguf", "--data", "missing.txt"],
         &["eval", "q8.gguf", "--data", "q8.gguf"],
+        &["eval", "q8.gguf", "--data", "x", "--against", "y", "--max-kld", "-0.1"],
+        &["eval", "q8.gguf", "--data", "x", "--context", "-1"],
         &["run", "q8.gguf", "--raw", "--prompt", "And", "--temperature", "-1"],
+        &["run", "q8.gguf", "--raw", "--prompt", "And", "--temperature", "nan"],
+        &["run", "q8.gguf", "--raw", "--prompt", "And", "--top-p", "0"],
+        &["run", "q8.gguf", "--raw", "--prompt", "And", "--min-p", "1.5"],
+        &["run", "q8.gguf", "--raw", "--prompt", "And", "--max-tokens", "-1"],
+        &["run", "q8.gguf", "--raw", "--prompt", "And it came to pass", "--context", "2"],
     ];
     let page: String = long.iter().map(|arguments| place.fails(arguments)).collect();
     insta::assert_snapshot!("errors", page);
@@ -337,7 +306,8 @@ fn run_writes_transformers_text() {
         assert_eq!(found["ended"], "max tokens");
     }
     // The same as plain text, from standard input too.
-    let plain = place.says(&["run", "data/tiny", "--raw", "--max-tokens", "24", "-p", PROMPT]);
+    let plain = ["run", "data/tiny", "--raw", "--quiet", "--max-tokens", "24", "-p", PROMPT];
+    let plain = place.says(&plain);
     assert_eq!(plain, format!("{expected}\n"));
     let mut piped = Command::new("sh");
     let program = mdl(&place.path("home")).get_program().to_owned();
@@ -375,7 +345,7 @@ fn split_files_load_as_one() {
     place.says(&["convert", "data/tiny", "whole.gguf"]);
     place.says(&["convert", "data/tiny", "split.gguf", "--split-max-size", "2MiB"]);
     let mut parts: Vec<PathBuf> =
-        fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        fs::read_dir(place.folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     parts.retain(|path| path.to_string_lossy().contains("split-"));
     assert!(parts.len() > 3, "{parts:?}");
     let first = format!("split-00001-of-{:05}.gguf", parts.len());

@@ -31,6 +31,10 @@ pub(crate) fn run(args: &Eval, settings: &Settings, printer: Printer) -> Result<
     let base = base
         .map(|base| model::load(base, &compute, args.activations, Some(context)))
         .transpose()?;
+    model::warn_of_context(&args.model, &model, context, printer);
+    if let (Some(base), Some(name)) = (&base, &args.against) {
+        model::warn_of_context(name, base, context, printer);
+    }
     let text = text(args, &model, base.as_ref())?;
     let total = args.chunks.map_or(text.tokens.len() / context, NonZeroUsize::get);
     let progress =

@@ -6,7 +6,9 @@ use mdl_formats::{Checkpoint, Limits, tokenizer::Tokenizer};
 use mdl_infer::{Model, Options, Precision};
 use mdl_kernels::Compute;
 
-use crate::{args::Activations, failure::Failure, model_argument, settings::Settings};
+use crate::{
+    args::Activations, failure::Failure, model_argument, printer::Printer, settings::Settings,
+};
 
 /// A model and what its file says.
 #[derive(Debug)]
@@ -36,10 +38,21 @@ pub(crate) fn load(
     };
     options.context = context;
     let model = Model::load(&checkpoint, &options)?;
+    tracing::info!("{argument} is loaded");
     Ok(Loaded { checkpoint, model })
 }
 
 /// The model's tokenizer.
 pub(crate) fn tokenizer(loaded: &Loaded) -> Result<Tokenizer, Failure> {
     Ok(Tokenizer::from_checkpoint(&loaded.checkpoint)?)
+}
+
+/// Says so where more positions are asked for than the model has learnt to tell apart.
+pub(crate) fn warn_of_context(argument: &str, loaded: &Loaded, context: usize, printer: Printer) {
+    let trained = loaded.model.trained_context();
+    if context > trained {
+        printer.warn(format!(
+            "{argument} was trained for a context of {trained} tokens: beyond that it predicts worse"
+        ));
+    }
 }

@@ -1,6 +1,9 @@
 //! `mdl run`: text from a prompt, or a conversation.
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::{
+    io::{self, BufRead, IsTerminal, Read},
+    num::NonZeroUsize,
+};
 
 use mdl_formats::{
     Limits,
@@ -35,16 +38,14 @@ struct Output {
 pub(crate) fn run(args: &Run, settings: &Settings, printer: Printer) -> Result<(), Failure> {
     stop_on_interrupt()?;
     let compute = model::compute(settings);
-    let mut loaded = model::load(
-        &args.model,
-        &compute,
-        args.activations,
-        args.context.map(std::num::NonZero::get),
-    )?;
-    if args.context.is_none() && loaded.model.trained_context() > CONTEXT {
-        loaded = model::load(&args.model, &compute, args.activations, Some(CONTEXT))?;
+    let context = args.context.map(NonZeroUsize::get);
+    let mut loaded = model::load(&args.model, &compute, args.activations, context)?;
+    match context {
+        Some(context) => model::warn_of_context(&args.model, &loaded, context, printer),
+        None => loaded.model.limit_context(CONTEXT),
     }
     let mut talk = Talk::new(args, &loaded)?;
+    talk.note_template(args, printer);
     if let Some(prompt) = prompt(args)? {
         return talk.answer_once(&prompt, args, printer);
     }
@@ -105,6 +106,19 @@ impl<'m> Talk<'m> {
         })
     }
 
+    /// A model that knows no conversations is given the words as they are.
+    fn note_template(&self, args: &Run, printer: Printer) {
+        if args.raw || self.template.is_some() {
+            return;
+        }
+        if args.system.is_some() {
+            printer.warn("the model has no chat template: --system has no effect");
+        }
+        printer.note(
+            "The model has no chat template: it is given the prompt as it is, as with --raw.",
+        );
+    }
+
     /// The tokens of the conversation so far with the user's next message.
     fn tokens(&mut self, prompt: &str) -> Result<Vec<u32>, Failure> {
         let Some(template) = &self.template else {
@@ -138,8 +152,35 @@ impl<'m> Talk<'m> {
         let mut decoder = Pieces(Some(self.tokenizer.decoder(false)));
         let rest = tokens.get(kept..).unwrap_or_default();
         let outcome =
-            generate(&mut self.session, &mut decoder, rest, &mut self.sampler, &rules, emit)?;
+            generate(&mut self.session, &mut decoder, rest, &mut self.sampler, &rules, emit)
+                .map_err(|error| self.explain(error))?;
         Ok((tokens.len(), outcome))
+    }
+
+    /// Says what to do where the context is too small for what has been said.
+    fn explain(&self, error: mdl_infer::Error) -> Failure {
+        let mdl_infer::Error::Context { needed, limit } = error else { return error.into() };
+        let long = self.messages.iter().any(|message| message.role == "assistant");
+        let what = if long { "conversation" } else { "prompt" };
+        let trained = self.session.model().trained_context();
+        let begin = if long { "begin a new one, or make" } else { "shorten it, or make" };
+        Failure::new(format!("the {what} takes {needed} tokens, but the context holds {limit}"))
+            .hint(format!("{begin} room with --context (the model was trained for {trained})"))
+    }
+
+    /// Why an answer was cut off, and what to do; nothing where it came to its end.
+    fn cut_off(&self, ended: &Ended, args: &Run) -> Option<String> {
+        match ended {
+            Ended::MaxTokens => Some(format!(
+                "[cut off after {} tokens: --max-tokens allows more]",
+                args.max_tokens
+            )),
+            Ended::ContextFull => Some(format!(
+                "[cut off: the context of {} tokens is full; --context makes room for more]",
+                self.session.model().context()
+            )),
+            Ended::EndToken(_) | Ended::Stop(_) | Ended::Cancelled => None,
+        }
     }
 
     fn answer_once(&mut self, prompt: &str, args: &Run, printer: Printer) -> Result<(), Failure> {
@@ -166,6 +207,9 @@ impl<'m> Talk<'m> {
         if outcome.ended == Ended::Cancelled {
             return Err(Failure::new("interrupted").status(Failure::INTERRUPTED));
         }
+        if let Some(why) = self.cut_off(&outcome.ended, args) {
+            printer.note(why);
+        }
         Ok(())
     }
 
@@ -185,7 +229,7 @@ impl<'m> Talk<'m> {
             // Ctrl-C at the prompt must not cut off the next answer.
             INTERRUPTED.store(false, std::sync::atomic::Ordering::Relaxed);
             let mut text = String::new();
-            self.generate(line.trim_end(), args, &mut |piece| {
+            let (_, outcome) = self.generate(line.trim_end(), args, &mut |piece| {
                 text.push_str(piece);
                 // A closed output shows at the next prompt.
                 let _ = printer.piece(piece);
@@ -193,6 +237,9 @@ impl<'m> Talk<'m> {
             INTERRUPTED.store(false, std::sync::atomic::Ordering::Relaxed);
             self.messages.push(Message::new("assistant", text));
             printer.line("")?;
+            if let Some(why) = self.cut_off(&outcome.ended, args) {
+                printer.note(why);
+            }
         }
     }
 }
