@@ -6,7 +6,7 @@
 //! coordinates in order and every output over the positions in order; the softmax's sum runs in
 //! sixteen lanes, position p in lane p mod 16.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::Range};
 
 use super::lanes::{LANES, Vector, exp, fold, larger, per_tier, scale_add};
 use crate::{Compute, parts::Parts, tier::Kind};
@@ -254,31 +254,66 @@ fn weigh<const WIDTH: usize>(
     let blocks = weights.len() / ROWS;
     let start = pass.rows.iter().map(|row| row.start).min().unwrap_or(0);
     let end = pass.rows.iter().map(|row| row.end).max().unwrap_or(0);
+    // What all rows see lies between these; before and after, some do not.
+    let from = pass.rows.iter().map(|row| row.start).max().unwrap_or(0);
+    let to = pass.rows.iter().map(|row| row.end).min().unwrap_or(0).max(from);
     let weights: [&[f32]; ROWS] = std::array::from_fn(|row| {
-        let row = weights[row * blocks..(row + 1) * blocks].as_flattened();
-        &row[start - first * LANES..end - first * LANES]
+        &weights[row * blocks..(row + 1) * blocks].as_flattened()[start - first * LANES..]
     });
-    let (vectors, _) = pass.values.as_chunks::<LANES>();
-    let vectors = &vectors[start * row_vectors..end * row_vectors];
+    let sum =
+        Sum { rows: &pass.rows, start, weights, vectors: pass.values.as_chunks().0, row_vectors };
     let mut column = 0;
     while column < row_vectors {
         // At the end the last column may be computed twice.
         let columns: [usize; WIDTH] = std::array::from_fn(|i| (column + i).min(row_vectors - 1));
         let mut sums = [[[0.0; LANES]; WIDTH]; ROWS];
-        for (position, values) in vectors.chunks_exact(row_vectors).enumerate() {
-            let values: [&Vector; WIDTH] = columns.map(|column| &values[column]);
-            for (sums, weights) in sums.iter_mut().zip(&weights) {
-                for (sum, values) in sums.iter_mut().zip(values) {
-                    *sum = scale_add(weights[position], values, sum);
-                }
-            }
-        }
+        sum.add::<WIDTH, false>(start..from, columns, &mut sums);
+        sum.add::<WIDTH, true>(from..to, columns, &mut sums);
+        sum.add::<WIDTH, false>(to..end, columns, &mut sums);
         for row in 0..pass.count {
             for (sum, column) in sums[row].iter().zip(columns) {
                 pass.store(row, column, sum, scales[row]);
             }
         }
         column += WIDTH;
+    }
+}
+
+/// Sums of weighted values.
+struct Sum<'a> {
+    rows: &'a [Row; ROWS],
+    /// Position of the first weight.
+    start: usize,
+    weights: [&'a [f32]; ROWS],
+    vectors: &'a [Vector],
+    /// Vectors of a position.
+    row_vectors: usize,
+}
+
+impl Sum<'_> {
+    /// Adds `positions`, which `ALL` rows see; else each row's own only: a weight of 0 does not make 0 of an infinite value.
+    #[inline(always)]
+    fn add<const WIDTH: usize, const ALL: bool>(
+        &self,
+        positions: Range<usize>,
+        columns: [usize; WIDTH],
+        sums: &mut [[Vector; WIDTH]; ROWS],
+    ) {
+        let vectors = &self.vectors[positions.start * self.row_vectors..];
+        let skip = positions.start - self.start;
+        let weights = self.weights.map(|weights| &weights[skip..skip + positions.len()]);
+        for ((index, position), values) in
+            positions.enumerate().zip(vectors.chunks_exact(self.row_vectors))
+        {
+            let values: [&Vector; WIDTH] = columns.map(|column| &values[column]);
+            for ((sums, weights), row) in sums.iter_mut().zip(&weights).zip(self.rows) {
+                if ALL || (row.start..row.end).contains(&position) {
+                    for (sum, values) in sums.iter_mut().zip(values) {
+                        *sum = scale_add(weights[index], values, sum);
+                    }
+                }
+            }
+        }
     }
 }
 

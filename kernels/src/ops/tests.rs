@@ -195,6 +195,29 @@ fn attention_with_groups_windows_and_odd_sizes() {
         let found = everywhere(|compute| attend(compute, &shape, &q, &k, &v));
         assert_close(&found, &expected_attention(&shape, &q, &k, &v), 5e-6);
 
+        // What a token does not see does not reach it, whatever it is.
+        for bad in [f32::NAN, f32::INFINITY] {
+            for token in 0..tokens {
+                let end = past + token + 1;
+                let start = window.map_or(0, |window| end.saturating_sub(window));
+                let poison = |x: &[f32], width: usize| {
+                    let mut x = x.to_vec();
+                    x[..start * width].fill(bad);
+                    x[end * width..].fill(bad);
+                    x
+                };
+                let (k, v) = (poison(&k, kv_heads * head_dim), poison(&v, kv_heads * value_dim));
+                let row = token * heads * value_dim..(token + 1) * heads * value_dim;
+                for tier in Tier::available() {
+                    let poisoned = attend(&Compute::new(tier, 1), &shape, &q, &k, &v);
+                    assert!(
+                        poisoned[row.clone()] == found[row.clone()],
+                        "{tier:?}: {token}, {bad}"
+                    );
+                }
+            }
+        }
+
         // A token's result does not depend on how many others come with it.
         let one = Attention { past: past + tokens - 1, ..shape };
         let q = &q[(tokens - 1) * heads * head_dim..];
