@@ -43,6 +43,17 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Quantize(args) => commands::quantize::run(args, &settings, printer),
         Command::Eval(args) => commands::eval::run(args, &settings, printer),
         Command::Run(args) => commands::run::run(args, &settings, printer),
+        Command::Pack(args) => commands::pack::run(args, &settings, printer),
+        Command::Push(args) => commands::push::run(args, &settings, printer),
+        Command::Pull(args) => commands::pull::run(args, &settings, printer),
+        Command::Copy(args) => commands::copy::run(args, &settings, printer),
+        Command::List(args) => commands::list::run(args, &settings, printer),
+        Command::Tag(args) => commands::tag::run(args, &settings, printer),
+        Command::Remove(args) => commands::remove::run(args, &settings, printer),
+        Command::Prune(args) => commands::prune::run(args, &settings, printer),
+        Command::Login(args) => commands::login::run(args, &settings, printer),
+        Command::Logout(args) => commands::logout::run(args, &settings, printer),
+        Command::Registry(args) => commands::registry::run(args, &settings, printer),
         Command::Completions(args) => commands::completions::run(args, printer),
     }
 }

@@ -1,0 +1,2 @@
+//! Transfers between this machine and registries.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The registry server: several protocols over one store.
+#![forbid(unsafe_code)]

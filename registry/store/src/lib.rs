@@ -1,0 +1,22 @@
+//! Content-addressed blobs and references, durable on a file system.
+//!
+//! [`Store`] is what the registry server needs from a backend. [`layout::Layout`] is the local store of the CLI: an OCI
+//! image layout that other tools read as it stands.
+#![forbid(unsafe_code)]
+
+mod api;
+mod digest;
+mod error;
+mod limits;
+mod manifest;
+mod name;
+
+pub use api::{
+    BlobReader, Found, ManifestInfo, Page, Pushed, Referrer, Store, StoredManifest, TagInfo,
+    UploadId, UploadStatus, UploadWriter,
+};
+pub use digest::{Algorithm, Digest, Hasher};
+pub use error::{Error, Result};
+pub use limits::Limits;
+pub use manifest::{Descriptor, Links};
+pub use name::{Name, Reference, Tag};
