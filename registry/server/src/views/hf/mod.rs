@@ -1,0 +1,4 @@
+//! The Hugging Face Hub's addresses for downloading.
+
+pub(crate) mod address;
+pub(crate) mod revision;
