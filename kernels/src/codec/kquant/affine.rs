@@ -145,7 +145,11 @@ impl<'a, L: Lanes, const N: usize> Data<'a, L, N> {
             sum_x = sum_x.add(w.mul(*x));
         }
         let mean = sum_x.div(sum_w);
-        Self { x, w, centred: x.map(|x| x.sub(mean)), mean, sum_w }
+        let mut centred = *x;
+        for x in &mut centred {
+            *x = x.sub(mean);
+        }
+        Self { x, w, centred, mean, sum_w }
     }
 
     /// Sums over the codes clamp(round((x − mean) · inverse + shift)). 12 operations per 16 values.
@@ -213,8 +217,14 @@ impl<const N: usize> Spec<N> {
     fn free_fit<L: Lanes>(&self, data: &Data<'_, L, N>) -> Fit<L> {
         let zero = L::splat(0.0);
         let codes = L::splat(self.codes);
-        let low = data.centred.iter().fold(zero.sub(data.mean), |low, x| low.min(*x));
-        let high = data.centred.iter().fold(low, |high, x| high.max(*x));
+        let mut low = zero.sub(data.mean);
+        for x in &data.centred {
+            low = low.min(*x);
+        }
+        let mut high = low;
+        for x in &data.centred {
+            high = high.max(*x);
+        }
         let step = high.sub(low).recip_or_zero();
         // To start with, the constant −b; the gain counts from the unbounded one.
         let b = zero.sub(data.mean).max(zero);

