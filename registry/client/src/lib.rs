@@ -1,2 +1,31 @@
-//! Transfers between this machine and registries.
+//! Transfers between this machine and registries: push, pull and copy, resumed after any end; tokens and credentials;
+//! models from Hugging Face hubs and from Ollama's registry.
+//!
+//! What comes from a peer is verified before it can be used: nothing of a wrong digest, length or shape gets a name.
 #![forbid(unsafe_code)]
+
+mod address;
+mod auth;
+mod client;
+mod credentials;
+mod error;
+mod fetch;
+mod http;
+mod journal;
+mod limits;
+mod options;
+mod peer;
+mod progress;
+mod push;
+mod registry;
+mod source;
+mod upload;
+
+pub use address::Address;
+pub use client::{Client, run};
+pub use error::{Error, Result};
+pub use limits::Limits;
+pub use options::Options;
+pub use progress::{Progress, Unwatched};
+pub use push::Pushed;
+pub use registry::{Manifest, Referring};
