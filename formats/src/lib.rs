@@ -25,5 +25,6 @@ pub mod tokenizer;
 pub use checkpoint::{Checkpoint, MappedTensor, Tensor, TensorBytes, TensorSource};
 pub use config::Config;
 pub use error::{Error, Result};
+pub use hf::card_fields;
 pub use limits::Limits;
 pub use mapping::Mapping;

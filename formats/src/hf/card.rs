@@ -92,7 +92,7 @@ fn bases(card: &BTreeMap<String, Vec<String>>, out: &mut Metadata) {
 
 /// The values of a card's front matter, each a list: as much of YAML as cards use, one level of
 /// `key: value`, `key: [a, b]` and `- item` lines.
-fn front_matter(text: &str) -> BTreeMap<String, Vec<String>> {
+pub fn front_matter(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut lines = text.lines();
     if lines.next().map(str::trim_end) != Some("---") {

@@ -16,6 +16,7 @@ use crate::{
     tokenizer,
 };
 
+pub use card::front_matter as card_fields;
 use plan::{Origin, Raw};
 use source::{Changed, Made};
 

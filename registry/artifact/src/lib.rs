@@ -1,2 +1,22 @@
-//! What a packaged model is: references, manifests, views over one set of blobs. No network.
+//! What a packaged model is: references, manifests, facts, and views over one set of blobs. No network.
+//!
+//! [`pack::Plan`] describes files as a ModelPack manifest; [`Package`] reads what any of the known tools wrote;
+//! [`Facts`] say what a model is; [`views`] show one package to clients of other protocols.
 #![forbid(unsafe_code)]
+
+mod error;
+pub mod facts;
+mod limits;
+pub mod media;
+mod name;
+pub mod pack;
+mod package;
+mod reference;
+pub mod views;
+
+pub use error::{Error, Result};
+pub use facts::{Evaluation, Facts, TypeShare};
+pub use limits::Limits;
+pub use name::{check_names, safe_name};
+pub use package::{Layer, LayerKind, Package, PackageFile, PackageKind};
+pub use reference::ModelRef;

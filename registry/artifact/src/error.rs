@@ -1,0 +1,71 @@
+//! What can go wrong with packages, in words that name the thing, the place and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with a package.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Text that is no reference.
+    #[error("`{text}` is no reference: {problem}")]
+    Reference {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file name that no package may have.
+    #[error("`{name}` is no name for a file of a package: {problem}")]
+    Name {
+        /// The name, shortened and without control characters.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Files that cannot be packed.
+    #[error("{}: {problem}", .path.display())]
+    Unpackable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+        /// What to do; may be empty.
+        hint: String,
+    },
+    /// A document that is no evaluation report.
+    #[error("not an evaluation report: {0}")]
+    Report(String),
+    /// A digest that the caller was to give.
+    #[error("no digest is given for {0}")]
+    NoDigest(String),
+    /// What the files themselves say.
+    #[error(transparent)]
+    Formats(#[from] mdl_formats::Error),
+}
+
+impl Error {
+    /// An [`Error::Unpackable`].
+    pub(crate) fn unpackable(
+        path: &Path,
+        problem: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::Unpackable { path: path.to_owned(), problem: problem.into(), hint: hint.into() }
+    }
+
+    /// What the user can do about it, if anything is known.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Unpackable { hint, .. } if !hint.is_empty() => Some(hint),
+            Self::Reference { .. } => Some(
+                "a reference is [host[:port]/]name[/name][:tag|@digest], in lower case but for the tag",
+            ),
+            Self::Report(_) => Some("give what `mdl eval --json` printed"),
+            Self::Formats(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
