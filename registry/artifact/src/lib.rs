@@ -15,7 +15,7 @@ mod reference;
 pub mod views;
 
 pub use error::{Error, Result};
-pub use facts::{Evaluation, Facts, TypeShare};
+pub use facts::{Evaluation, Facts, Spread, TypeShare};
 pub use limits::Limits;
 pub use name::{check_names, safe_name};
 pub use package::{Layer, LayerKind, Package, PackageFile, PackageKind};

@@ -81,6 +81,18 @@ pub fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<()> {
     Ok(())
 }
 
+/// Whether a name ends so, in whatever case.
+pub(crate) fn has_extension(name: &str, extension: &str) -> bool {
+    let found = name.rsplit_once('.').map(|(_, found)| found);
+    found.is_some_and(|found| found.eq_ignore_ascii_case(extension))
+}
+
+/// Whether a name is that of what a model sees with, beside its language model.
+pub(crate) fn is_projector(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    has_extension(&file, "gguf") && file.contains("mmproj")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

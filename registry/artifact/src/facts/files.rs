@@ -11,7 +11,10 @@ use mdl_formats::{Tensor, gguf, safetensors};
 use serde_json::Value;
 
 use super::Facts;
-use crate::{Error, Limits, Result};
+use crate::{
+    Error, Limits, Result,
+    name::{has_extension, is_projector},
+};
 
 /// Bytes of a side file that are read.
 const SIDE_BYTES: u64 = 16 << 20;
@@ -126,13 +129,12 @@ fn weights<'a>(files: &[(&'a str, &'a Path)]) -> Vec<Group<'a>> {
     let ends = |name: &str, end: &str| name.to_ascii_lowercase().ends_with(end);
     let mut groups: BTreeMap<String, Vec<(&str, &Path)>> = BTreeMap::new();
     for (name, path) in files {
-        let file = name.rsplit('/').next().unwrap_or(name);
-        if ends(name, ".gguf") && !file.contains("mmproj") && !ends(file, "imatrix.gguf") {
+        if has_extension(name, "gguf") && !is_projector(name) && !ends(name, "imatrix.gguf") {
             groups.entry(stem(name).to_owned()).or_default().push((name, path));
         }
     }
     if groups.is_empty() {
-        let tensors = files.iter().filter(|(name, _)| ends(name, ".safetensors"));
+        let tensors = files.iter().filter(|(name, _)| has_extension(name, "safetensors"));
         let tensors: Vec<_> = tensors.copied().collect();
         if !tensors.is_empty() {
             groups.insert(String::new(), tensors);

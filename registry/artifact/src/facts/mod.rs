@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Limits, Result};
 
-pub use report::Evaluation;
+pub(crate) use files::borrowed;
+pub use report::{Evaluation, Spread};
 
 /// What a model is, as far as its files, its annotations or its config say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

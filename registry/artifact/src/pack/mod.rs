@@ -1,15 +1,21 @@
 //! Packing: which files, as which layers, described by which manifest.
 
+mod document;
+mod files;
+mod manifest;
 pub(crate) mod sort;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
+use mdl_formats::digest::{DigestCache, Watch};
 use mdl_store::Digest;
 
-use crate::{Facts, Limits, Result};
+use crate::{Error, Evaluation, Facts, Limits, Result};
 
 /// What is to be packed.
 #[derive(Debug, Clone)]
@@ -18,6 +24,8 @@ pub struct Plan {
     pub files: Vec<PlanFile>,
     /// What the model is.
     pub facts: Facts,
+    /// Where it was fetched from, if that is known.
+    pub provenance: Option<Provenance>,
     /// What the user should know: files left out, headers that could not be read.
     pub notes: Vec<String>,
 }
@@ -33,6 +41,17 @@ pub struct PlanFile {
     pub size: u64,
     /// Type of its layer.
     pub media_type: &'static str,
+}
+
+/// Where a model was fetched from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Address of its page.
+    pub source: String,
+    /// Commit or digest there.
+    pub revision: Option<String>,
+    /// Licence that is stated there.
+    pub license: Option<String>,
 }
 
 /// Some bytes with their type and digest.
@@ -68,20 +87,89 @@ pub struct Packed {
     pub referrers: Vec<ReferrerPackage>,
 }
 
-impl Plan {
-    /// Looks at a GGUF file (any part of a split one), a Hugging Face folder, or any other file or folder.
-    pub fn of(path: &Path, limits: &Limits) -> Result<Self> {
-        let _ = limits;
-        Err(crate::Error::unpackable(path, "nothing is packed yet", ""))
+impl Blob {
+    /// Bytes with their digest.
+    pub fn new(media_type: &str, bytes: Vec<u8>) -> Self {
+        Self { media_type: media_type.to_owned(), digest: Digest::of(&bytes), bytes }
     }
 
-    /// The manifest and all that belongs to it, once the digest of each file is known, by its name.
+    /// As manifests name it.
+    pub fn descriptor(&self) -> mdl_store::Descriptor {
+        mdl_store::Descriptor {
+            media_type: self.media_type.clone(),
+            digest: self.digest.clone(),
+            size: self.bytes.len() as u64,
+        }
+    }
+}
+
+impl Plan {
+    /// Looks at a GGUF file (any part of a split one: all its parts), a Hugging Face folder, or any other file or
+    /// folder. Nothing beside a file is packed with it. Reads headers and side files only.
+    ///
+    /// # Errors
+    /// [`Error::Unpackable`], [`Error::Name`]; [`Error::Formats`] where a model file given by its path is broken.
+    pub fn of(path: &Path, limits: &Limits) -> Result<Self> {
+        let facts = std::fs::metadata(path).map_err(mdl_formats::Error::io(path, "open"))?;
+        if facts.is_dir() {
+            return files::folder(path, limits);
+        }
+        if facts.is_file() {
+            return files::file(path, limits);
+        }
+        Err(Error::unpackable(path, "neither a file nor a folder", ""))
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    /// The digest of each file, by its name: known ones from the cache, the others hashed on all cores.
+    ///
+    /// # Errors
+    /// [`Error::Formats`] for a file that cannot be read, and where somebody asked to stop.
+    pub fn digests(
+        &self,
+        cache: &mut DigestCache,
+        watch: &dyn Watch,
+    ) -> Result<BTreeMap<String, Digest>> {
+        let paths: Vec<PathBuf> = self.files.iter().map(|file| file.path.clone()).collect();
+        let found = cache.sha256_all(&paths, watch)?;
+        let digest = |(file, hex): (&PlanFile, String)| {
+            let digest = Digest::sha256(&hex).map_err(|_| Error::NoDigest(file.name.clone()))?;
+            Ok((file.name.clone(), digest))
+        };
+        self.files.iter().zip(found).map(digest).collect()
+    }
+
+    /// The manifest and all that belongs to it, once the digest of each file is known, by its name. The same files give
+    /// the same bytes, whenever and wherever. `report` is what `mdl eval --json` printed.
+    ///
+    /// # Errors
+    /// [`Error::NoDigest`], [`Error::Report`].
     pub fn finish(
         &self,
         digests: &BTreeMap<String, Digest>,
         report: Option<&[u8]>,
     ) -> Result<Packed> {
-        let _ = (digests, report);
-        Err(crate::Error::NoDigest(String::new()))
+        let mut facts = self.facts.clone();
+        if let Some(report) = report {
+            facts.evaluation = Some(Evaluation::read(report, &Limits::default())?);
+        }
+        if let Some(license) = self.provenance.as_ref().and_then(|it| it.license.clone()) {
+            facts.license.get_or_insert(license);
+        }
+        let layers = manifest::layers(&self.files, digests)?;
+        let config = manifest::config(&facts, self.provenance.as_ref(), &layers);
+        let manifest = manifest::manifest(&facts, self.provenance.as_ref(), &config, &layers);
+        let mut referrers = Vec::new();
+        if let Some(recipe) = &facts.recipe {
+            referrers.push(document::recipe(recipe.as_bytes(), &manifest));
+        }
+        if let Some(report) = report {
+            referrers.push(document::evaluation(report, &manifest));
+        }
+        Ok(Packed { config, manifest, referrers })
     }
 }

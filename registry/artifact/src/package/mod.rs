@@ -5,11 +5,15 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mdl_store::Descriptor;
 
-use crate::{Facts, check_names, media, safe_name};
+use crate::{
+    Facts, media,
+    name::{has_extension, is_projector},
+    safe_name,
+};
 
 /// Whose manifest it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,11 +152,9 @@ impl Package {
     /// Its GGUF files with the weights of a language model, in order of names: one, or the parts of a split one.
     pub fn ggufs(&self) -> Vec<&PackageFile> {
         let gguf = |file: &&PackageFile| {
-            let name = file.name.to_ascii_lowercase();
-            name.ends_with(".gguf")
-                && !name.rsplit('/').next().is_some_and(|it| it.contains("mmproj"))
+            !file.archive && has_extension(&file.name, "gguf") && !is_projector(&file.name)
         };
-        self.of_kind(LayerKind::Weights).filter(|file| !file.archive).filter(gguf).collect()
+        self.of_kind(LayerKind::Weights).filter(gguf).collect()
     }
 }
 
@@ -184,7 +186,8 @@ fn kind(
 
 /// The layers that are files, with names that are sound and do not meet.
 fn files(kind: PackageKind, layers: &[Layer], problems: &mut Vec<String>) -> Vec<PackageFile> {
-    let mut files: Vec<PackageFile> = Vec::new();
+    let mut files: BTreeMap<String, PackageFile> = BTreeMap::new();
+    let mut folders = BTreeSet::new();
     let mut taken = names::Taken::default();
     for layer in layers {
         let Some(named) = names::named(kind, layer, &mut taken) else { continue };
@@ -192,20 +195,26 @@ fn files(kind: PackageKind, layers: &[Layer], problems: &mut Vec<String>) -> Vec
             problems.push(error.to_string());
             continue;
         }
-        let mut others = files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>();
+        let name = named.name;
         // The same blob under the same name twice is one file.
-        let same = files.iter().find(|file| file.name == named.name);
+        let same = files.get(&name);
         if same.is_some_and(|file| file.descriptor.digest == layer.descriptor.digest) {
             continue;
         }
-        others.push(&named.name);
-        if let Err(error) = check_names(others) {
-            problems.push(error.to_string());
+        let parents: Vec<&str> =
+            name.match_indices('/').filter_map(|(end, _)| name.get(..end)).collect();
+        if same.is_some() {
+            problems.push(format!("two files are called {name}"));
             continue;
         }
-        let names::Named { name, kind, archive } = named;
-        files.push(PackageFile { name, descriptor: layer.descriptor.clone(), kind, archive });
+        if folders.contains(&name) || parents.iter().any(|parent| files.contains_key(*parent)) {
+            problems.push(format!("{name} is a file and a folder at once, or lies in a file"));
+            continue;
+        }
+        folders.extend(parents.into_iter().map(str::to_owned));
+        let descriptor = layer.descriptor.clone();
+        let names::Named { kind, archive, .. } = named;
+        files.insert(name.clone(), PackageFile { name, descriptor, kind, archive });
     }
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    files
+    files.into_values().collect()
 }

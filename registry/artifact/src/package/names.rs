@@ -45,8 +45,6 @@ pub(super) fn named(kind: PackageKind, layer: &Layer, taken: &mut Taken) -> Opti
     }
     if let Some(rest) = ty.strip_prefix(media::DOCKER_AI_PREFIX) {
         let (kind, stem, end) = docker(rest);
-        // Docker puts the folder of several parts into one archive.
-        let archive = archive || rest.ends_with(".tar");
         let name = annotated.unwrap_or_else(|| taken.next(stem, end));
         return Some(Named { name, kind, archive });
     }
@@ -74,6 +72,7 @@ pub(super) fn named(kind: PackageKind, layer: &Layer, taken: &mut Taken) -> Opti
 
 /// Whether a type's end says that the blob is an archive or compressed.
 fn is_archive(ty: &str) -> bool {
+    // Docker's end in `.tar`, those of OCI in `.tar+gzip`, ModelPack's in `.v1.tar+zstd`.
     ["tar", "+gzip", "+zstd", ".gzip", "tar.gz"].iter().any(|end| ty.ends_with(end))
 }
 

@@ -51,9 +51,11 @@ impl Manifest {
         let limit = Limits::default().manifest_bytes;
         let found = if bytes.len() > limit {
             Err(format!("the manifest has {} bytes, more than the limit of {limit}", bytes.len()))
+        } else if bytes.trim_ascii_start().starts_with(b"{") {
+            let parsed = serde_json::from_slice::<Self>(bytes);
+            parsed.map_err(|error| format!("not a manifest: {error}"))
         } else {
-            serde_json::from_slice::<Self>(bytes)
-                .map_err(|error| format!("not a manifest: {error}"))
+            Err("not a manifest: no JSON object".to_owned())
         };
         let found = found.and_then(|manifest| {
             let count = manifest.layers.len().max(manifest.manifests.len());
