@@ -1,8 +1,32 @@
-//! `mdl prune`.
+//! `mdl prune`: what no reference leads to leaves the local store.
 
-use crate::{args::Prune, failure::Failure, printer::Printer, settings::Settings};
+use serde::Serialize;
+
+use super::local;
+use crate::{args::Prune, failure::Failure, printer::Printer, settings::Settings, units::Size};
+
+/// The shape of `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    version: u32,
+    dry_run: bool,
+    blobs: u64,
+    bytes: u64,
+    problems: Vec<String>,
+}
 
 pub(crate) fn run(args: &Prune, settings: &Settings, printer: Printer) -> Result<(), Failure> {
-    let _ = (args, settings, printer);
-    Err(Failure::new("being built"))
+    let found = local::open(settings)?.prune(args.dry_run)?;
+    let (blobs, bytes) = (found.bad_blobs, found.bad_bytes);
+    if args.json {
+        let dry_run = args.dry_run;
+        let problems = found.problems;
+        return printer.json(&Report { version: 1, dry_run, blobs, bytes, problems });
+    }
+    for problem in &found.problems {
+        printer.warn(problem);
+    }
+    let verb = if args.dry_run { "would delete" } else { "deleted" };
+    let blobs = if blobs == 1 { "1 blob".to_owned() } else { format!("{blobs} blobs") };
+    printer.line(format!("{verb} {blobs}, {}", Size(bytes)))
 }

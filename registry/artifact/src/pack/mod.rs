@@ -14,8 +14,9 @@ use std::{
 
 use mdl_formats::digest::{DigestCache, Watch};
 use mdl_store::Digest;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Evaluation, Facts, Limits, Result};
+use crate::{Error, Evaluation, Facts, Limits, Origins, Result, media};
 
 /// What is to be packed.
 #[derive(Debug, Clone)]
@@ -44,7 +45,8 @@ pub struct PlanFile {
 }
 
 /// Where a model was fetched from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Provenance {
     /// Address of its page.
     pub source: String,
@@ -118,6 +120,12 @@ impl Plan {
             return files::file(path, limits);
         }
         Err(Error::unpackable(path, "neither a file nor a folder", ""))
+    }
+
+    /// Takes the origin of the weights, where it is known.
+    pub fn take_origin(&mut self, origins: &Origins, digests: &BTreeMap<String, Digest>) {
+        let weights = self.files.iter().filter(|file| file.media_type == media::WEIGHT);
+        self.provenance = origins.of(weights.filter_map(|file| digests.get(&file.name)));
     }
 
     /// Bytes of all files.

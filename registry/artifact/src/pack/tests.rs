@@ -9,7 +9,7 @@ use mdl_formats::{
 use serde_json::Value;
 
 use super::*;
-use crate::{Package, PackageKind, media};
+use crate::{Package, PackageKind};
 
 /// A GGUF file without tensors.
 fn gguf(path: &Path, keys: &[(&str, &str)]) {

@@ -1,0 +1,124 @@
+//! What the commands on the local store share: opening it, finding what a reference means, telling what a package is.
+
+use mdl_artifact::{Limits, ModelRef, Package};
+use mdl_store::{Descriptor, Digest, Reference, Referrer, layout::Layout};
+use serde::Serialize;
+
+use crate::{failure::Failure, settings::Settings};
+
+/// The local store, made if there is none.
+pub(crate) fn open(settings: &Settings) -> Result<Layout, Failure> {
+    let home = settings.home.as_deref().ok_or_else(|| {
+        Failure::new("there is no folder for the local store: HOME is not set")
+            .hint("name one with --home or MDL_HOME")
+    })?;
+    Ok(Layout::open(&home.join("store"))?)
+}
+
+/// A reference as the user wrote it, with the registry of the settings where it names none.
+pub(crate) fn parse(text: &str, settings: &Settings) -> Result<ModelRef, Failure> {
+    let reference: ModelRef = text.parse()?;
+    Ok(reference.full(settings.registry.as_deref()))
+}
+
+/// A name to give to a package: a tag, `latest` where none is named.
+pub(crate) fn name(text: &str, settings: &Settings) -> Result<String, Failure> {
+    let reference = parse(text, settings)?;
+    if reference.digest().is_some() {
+        return Err(Failure::new(format!("`{text}` names a digest, which a package has and nobody gives"))
+            .hint("name a tag, as in team/model:Q4_K_M")
+            .status(Failure::USAGE));
+    }
+    Ok(reference.local_key())
+}
+
+/// A package of the local store.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// What the store calls it.
+    pub(crate) key: String,
+    pub(crate) manifest: Descriptor,
+}
+
+/// What a reference means in the local store.
+pub(crate) fn find(layout: &Layout, text: &str, settings: &Settings) -> Result<Found, Failure> {
+    let bare: ModelRef = text.parse()?;
+    let full = bare.clone().full(settings.registry.as_deref());
+    // What was packed before a registry was set is found by its bare name.
+    for reference in [&full, &bare] {
+        if let Some(found) = look_up(layout, reference)? {
+            return Ok(found);
+        }
+    }
+    let hint = "`mdl list` shows what is there, `mdl pull` fetches from a registry";
+    Err(Failure::new(format!("the local store holds no {}", full.local_key())).hint(hint))
+}
+
+fn look_up(layout: &Layout, reference: &ModelRef) -> Result<Option<Found>, Failure> {
+    let Some(Reference::Digest(digest)) = &reference.reference else {
+        let key = reference.local_key();
+        return Ok(layout.reference(&key)?.map(|manifest| Found { key, manifest }));
+    };
+    // A digest is held under whatever name the same repository has it by.
+    let repository = ModelRef { reference: None, ..reference.clone() }.to_string();
+    let same = |key: &str| {
+        key.parse::<ModelRef>().is_ok_and(|it| ModelRef { reference: None, ..it }.to_string() == repository)
+    };
+    let mut all = layout.references()?.into_iter();
+    let found = all.find(|(key, manifest)| manifest.digest == *digest && same(key));
+    Ok(found.map(|(_, manifest)| Found { key: reference.to_string(), manifest }))
+}
+
+/// What a manifest in the local store says, with its config.
+pub(crate) fn package(layout: &Layout, manifest: &Descriptor) -> Result<Package, Failure> {
+    let bytes = layout.manifest(&manifest.digest)?;
+    let package = Package::read(&manifest.media_type, &bytes, None);
+    let config = package.config.as_ref().and_then(|config| small(layout, &config.digest));
+    Ok(match config {
+        Some(config) => Package::read(&manifest.media_type, &bytes, Some(&config)),
+        None => package,
+    })
+}
+
+/// A small blob of the local store; `None` where it lacks or is no small one.
+pub(crate) fn small(layout: &Layout, digest: &Digest) -> Option<Vec<u8>> {
+    let size = layout.has_blob(digest).ok().flatten()?;
+    if size > Limits::default().document_bytes as u64 {
+        return None;
+    }
+    std::fs::read(layout.blob_path(digest)).ok()
+}
+
+/// A referrer as reports show it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReferrerRow {
+    pub(crate) kind: Option<String>,
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+}
+
+impl ReferrerRow {
+    pub(crate) fn of(referrer: &Referrer) -> Self {
+        Self {
+            kind: referrer.artifact_type.clone(),
+            digest: referrer.descriptor.digest.to_string(),
+            size: referrer.descriptor.size,
+        }
+    }
+}
+
+/// What a kind of referrer is called.
+pub(crate) fn referrer_name(kind: Option<&str>) -> &str {
+    match kind {
+        Some(mdl_artifact::media::RECIPE) => "recipe",
+        Some(mdl_artifact::media::EVALUATION) => "evaluation",
+        Some("application/vnd.dev.sigstore.bundle.v0.3+json") => "signature",
+        Some(other) => other,
+        None => "document",
+    }
+}
+
+/// The beginning of a digest, for tables.
+pub(crate) fn short(digest: &Digest) -> String {
+    digest.hex().chars().take(12).collect()
+}
