@@ -73,3 +73,33 @@ impl From<mdl_infer::Error> for Failure {
         mdl_quant::Error::from(error).into()
     }
 }
+
+impl From<mdl_artifact::Error> for Failure {
+    fn from(error: mdl_artifact::Error) -> Self {
+        let hint = error.hint().unwrap_or_default().to_owned();
+        match error {
+            mdl_artifact::Error::Formats(error) => error.into(),
+            error @ mdl_artifact::Error::Reference { .. } => {
+                Self::new(error.to_string()).hint(hint).status(Self::USAGE)
+            }
+            error => Self::new(error.to_string()).hint(hint),
+        }
+    }
+}
+
+impl From<mdl_store::Error> for Failure {
+    fn from(error: mdl_store::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<mdl_client::Error> for Failure {
+    fn from(error: mdl_client::Error) -> Self {
+        let status = match error {
+            mdl_client::Error::Interrupted => Self::INTERRUPTED,
+            _ => Self::FAILED,
+        };
+        let hint = error.hint().unwrap_or_default().to_owned();
+        Self::new(error.to_string()).hint(hint).status(status)
+    }
+}

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: &Cli, printer: Printer) -> Result<(), Failure> {
     let settings = Settings::resolve(&cli.global)?;
     match &cli.command {
-        Command::Inspect(args) => commands::inspect::run(args, printer),
+        Command::Inspect(args) => commands::inspect::run(args, &settings, printer),
         Command::Convert(args) => commands::convert::run(args, &settings, printer),
         Command::Quantize(args) => commands::quantize::run(args, &settings, printer),
         Command::Eval(args) => commands::eval::run(args, &settings, printer),

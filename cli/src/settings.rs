@@ -14,6 +14,8 @@ pub(crate) struct Settings {
     pub(crate) tier: Tier,
     /// Folder for caches and settings; `None` where no home folder is known.
     pub(crate) home: Option<PathBuf>,
+    /// The registry that references without one mean.
+    pub(crate) registry: Option<String>,
 }
 
 /// `config.toml`.
@@ -22,6 +24,7 @@ pub(crate) struct Settings {
 struct File {
     threads: Option<NonZeroUsize>,
     tier: Option<String>,
+    registry: Option<String>,
 }
 
 impl Settings {
@@ -34,7 +37,9 @@ impl Settings {
             Some(name) => named(name)?,
             None => Tier::detect(),
         };
-        Ok(Self { threads, tier, home })
+        let registry = env::var("MDL_REGISTRY").ok().or(file.registry);
+        let registry = registry.filter(|host| !host.is_empty());
+        Ok(Self { threads, tier, home, registry })
     }
 }
 

@@ -4,14 +4,21 @@ use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::packages::Reach;
 use crate::units::Size;
 
-/// Show what a model is, from its headers alone
+/// Show what a model is, from its headers or its manifest alone
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Inspect {
-    /// GGUF file, first part of a split one, safetensors file or Hugging Face folder
+    /// GGUF file, first part of a split one, safetensors file or Hugging Face folder; or a package: `name[:tag|@digest]`
+    /// of the local store or of the registry in config.toml, `host/name[:tag|@digest]` of any registry
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) model: String,
+
+    /// Look in the local store, whatever registry the reference names
+    #[arg(long)]
+    pub(crate) local: bool,
 
     /// List every tensor
     #[arg(long)]
@@ -20,6 +27,9 @@ pub(crate) struct Inspect {
     /// List every metadata key
     #[arg(long)]
     pub(crate) metadata: bool,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 
     /// Print JSON
     #[arg(long)]

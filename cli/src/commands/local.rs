@@ -25,9 +25,11 @@ pub(crate) fn parse(text: &str, settings: &Settings) -> Result<ModelRef, Failure
 pub(crate) fn name(text: &str, settings: &Settings) -> Result<String, Failure> {
     let reference = parse(text, settings)?;
     if reference.digest().is_some() {
-        return Err(Failure::new(format!("`{text}` names a digest, which a package has and nobody gives"))
-            .hint("name a tag, as in team/model:Q4_K_M")
-            .status(Failure::USAGE));
+        return Err(Failure::new(format!(
+            "`{text}` names a digest, and a package is named by a tag"
+        ))
+        .hint("write for instance team/model:Q4_K_M")
+        .status(Failure::USAGE));
     }
     Ok(reference.local_key())
 }
@@ -42,16 +44,25 @@ pub(crate) struct Found {
 
 /// What a reference means in the local store.
 pub(crate) fn find(layout: &Layout, text: &str, settings: &Settings) -> Result<Found, Failure> {
+    let hint = "`mdl list` shows what is there, `mdl pull` fetches from a registry";
+    search(layout, text, settings)?.ok_or_else(|| {
+        Failure::new(format!("the local store holds no package `{text}`")).hint(hint)
+    })
+}
+
+/// As [`find`]; `None` where the store does not hold it.
+pub(crate) fn search(
+    layout: &Layout,
+    text: &str,
+    settings: &Settings,
+) -> Result<Option<Found>, Failure> {
     let bare: ModelRef = text.parse()?;
     let full = bare.clone().full(settings.registry.as_deref());
     // What was packed before a registry was set is found by its bare name.
-    for reference in [&full, &bare] {
-        if let Some(found) = look_up(layout, reference)? {
-            return Ok(found);
-        }
+    match look_up(layout, &full)? {
+        Some(found) => Ok(Some(found)),
+        None => look_up(layout, &bare),
     }
-    let hint = "`mdl list` shows what is there, `mdl pull` fetches from a registry";
-    Err(Failure::new(format!("the local store holds no {}", full.local_key())).hint(hint))
 }
 
 fn look_up(layout: &Layout, reference: &ModelRef) -> Result<Option<Found>, Failure> {
@@ -62,7 +73,8 @@ fn look_up(layout: &Layout, reference: &ModelRef) -> Result<Option<Found>, Failu
     // A digest is held under whatever name the same repository has it by.
     let repository = ModelRef { reference: None, ..reference.clone() }.to_string();
     let same = |key: &str| {
-        key.parse::<ModelRef>().is_ok_and(|it| ModelRef { reference: None, ..it }.to_string() == repository)
+        key.parse::<ModelRef>()
+            .is_ok_and(|it| ModelRef { reference: None, ..it }.to_string() == repository)
     };
     let mut all = layout.references()?.into_iter();
     let found = all.find(|(key, manifest)| manifest.digest == *digest && same(key));

@@ -154,7 +154,11 @@ fn text(report: &Report) -> String {
     let mut lines = vec![
         format!("packed    {}", report.reference),
         format!("digest    {}", report.digest),
-        format!("size      {} in {count} {}", Size(report.size), if count == 1 { "file" } else { "files" }),
+        format!(
+            "size      {} in {count} {}",
+            Size(report.size),
+            if count == 1 { "file" } else { "files" }
+        ),
     ];
     for referrer in &report.referrers {
         let name = local::referrer_name(referrer.kind.as_deref());

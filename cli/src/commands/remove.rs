@@ -10,9 +10,11 @@ pub(crate) fn run(args: &Remove, settings: &Settings, printer: Printer) -> Resul
     for text in &args.references {
         let found = local::find(&layout, text, settings)?;
         if layout.reference(&found.key)?.is_none() {
-            return Err(Failure::new(format!("`{text}` names a digest: remove the references to it"))
-                .hint("`mdl list` shows them")
-                .status(Failure::USAGE));
+            return Err(Failure::new(format!(
+                "`{text}` names a digest: remove the references to it"
+            ))
+            .hint("`mdl list` shows them")
+            .status(Failure::USAGE));
         }
         keys.push(found.key);
     }

@@ -1,7 +1,8 @@
-//! `mdl inspect`: what a model is, from its headers alone.
+//! A file or folder: what its headers say.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
+use mdl_artifact::{Facts, TypeShare};
 use mdl_formats::{
     Checkpoint, Limits,
     gguf::{Array, Value},
@@ -9,9 +10,8 @@ use mdl_formats::{
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use crate::{
-    args::Inspect, failure::Failure, model_argument, printer::Printer, table::Table, units::Size,
-};
+use super::words::{count, type_table};
+use crate::{args::Inspect, failure::Failure, printer::Printer, table::Table, units::Size};
 
 /// The shape of `--json`.
 #[derive(Debug, Serialize)]
@@ -41,16 +41,6 @@ struct Report {
     metadata: Option<Map<String, serde_json::Value>>,
 }
 
-/// How much of the model is stored in one type.
-#[derive(Debug, Serialize)]
-struct TypeShare {
-    #[serde(rename = "type")]
-    ty: String,
-    tensors: u64,
-    parameters: u64,
-    bytes: u64,
-}
-
 #[derive(Debug, Serialize)]
 struct TensorRow {
     name: String,
@@ -60,10 +50,15 @@ struct TensorRow {
     bytes: usize,
 }
 
-pub(crate) fn run(args: &Inspect, printer: Printer) -> Result<(), Failure> {
-    let path = model_argument::path(&args.model)?;
-    let checkpoint = Checkpoint::open(&path, &Limits::default())?;
-    let mut report = report(&checkpoint, &path.display().to_string());
+/// Shows the model in a file or folder; `shown` is what the user calls it.
+pub(super) fn run(
+    path: &Path,
+    shown: &str,
+    args: &Inspect,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let checkpoint = Checkpoint::open(path, &Limits::default())?;
+    let mut report = report(&checkpoint, shown);
     if args.tensors {
         report.tensors = Some(tensor_rows(&checkpoint));
     }
@@ -74,61 +69,30 @@ pub(crate) fn run(args: &Inspect, printer: Printer) -> Result<(), Failure> {
 }
 
 fn report(checkpoint: &Checkpoint, path: &str) -> Report {
-    let keys = &checkpoint.metadata;
-    let text = |key: &str| keys.str(key).map(str::to_owned);
-    let architecture = text("general.architecture");
-    let of_family =
-        |key: &str| keys.u64(&format!("{}.{key}", architecture.as_deref().unwrap_or_default()));
-    let parameters: u64 = checkpoint.tensors.iter().map(|t| t.elements() as u64).sum();
-    let tensor_bytes: u64 = checkpoint.tensors.iter().map(|t| t.bytes() as u64).sum();
-    let sources = keys.iter().filter_map(|(key, value)| match value {
-        Value::String(value) => Some((key.strip_prefix("mdl.source.")?.to_owned(), value.clone())),
-        _ => None,
-    });
+    let facts = Facts::of_checkpoint(checkpoint);
     Report {
         version: 1,
         path: path.to_owned(),
-        name: text("general.name"),
-        parameters,
-        tensor_bytes,
-        bits_per_weight: tensor_bytes as f64 * 8.0 / (parameters as f64).max(1.0),
-        context_length: of_family("context_length"),
-        layers: of_family("block_count"),
-        vocabulary: keys.strings("tokenizer.ggml.tokens").map(|tokens| tokens.len() as u64),
-        tokenizer: text("tokenizer.ggml.model"),
-        pre_tokenizer: text("tokenizer.ggml.pre"),
-        license: text("general.license"),
-        chat_template: keys.str("tokenizer.chat_template").is_some(),
-        quantization: keys
-            .u64("general.file_type")
-            .and_then(mdl_quant::scheme::name_of_file_type)
-            .map(str::to_owned),
-        types: type_shares(checkpoint),
-        recipe: text("mdl.recipe"),
-        sources: sources.collect(),
-        notes: checkpoint.notes.clone(),
+        architecture: facts.architecture,
+        name: facts.name,
+        parameters: facts.parameters.unwrap_or_default(),
+        tensor_bytes: facts.tensor_bytes.unwrap_or_default(),
+        bits_per_weight: facts.bits_per_weight.unwrap_or_default(),
+        context_length: facts.context_length,
+        layers: facts.layers,
+        vocabulary: facts.vocabulary,
+        tokenizer: facts.tokenizer,
+        pre_tokenizer: facts.pre_tokenizer,
+        license: facts.license,
+        chat_template: facts.chat_template.unwrap_or_default(),
+        quantization: facts.quantization,
+        types: facts.types,
+        recipe: facts.recipe,
+        sources: facts.sources,
+        notes: facts.notes,
         tensors: None,
         metadata: None,
-        architecture,
     }
-}
-
-fn type_shares(checkpoint: &Checkpoint) -> Vec<TypeShare> {
-    let mut shares = BTreeMap::new();
-    for tensor in &checkpoint.tensors {
-        let share = shares.entry(tensor.ty).or_insert_with(|| TypeShare {
-            ty: tensor.ty.to_string(),
-            tensors: 0,
-            parameters: 0,
-            bytes: 0,
-        });
-        share.tensors += 1;
-        share.parameters += tensor.elements() as u64;
-        share.bytes += tensor.bytes() as u64;
-    }
-    let mut shares: Vec<TypeShare> = shares.into_values().collect();
-    shares.sort_by_key(|share| std::cmp::Reverse(share.bytes));
-    shares
 }
 
 fn tensor_rows(checkpoint: &Checkpoint) -> Vec<TensorRow> {
@@ -206,12 +170,7 @@ fn text(report: &Report) -> String {
         line("note", Some(note.clone()));
     }
 
-    let mut table = Table::new(&["type", ">tensors", ">parameters", ">size"]);
-    for share in &report.types {
-        let size = Size(share.bytes).to_string();
-        table.row(vec![share.ty.clone(), share.tensors.to_string(), count(share.parameters), size]);
-    }
-    let mut text = format!("{lines}\n{}", table.text());
+    let mut text = format!("{lines}\n{}", type_table(&report.types));
     if let Some(metadata) = &report.metadata {
         text.push_str("\n\nmetadata");
         for (key, value) in metadata {
@@ -250,15 +209,5 @@ fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-/// A number of parameters as people say it.
-fn count(parameters: u64) -> String {
-    match parameters {
-        0..1_000 => parameters.to_string(),
-        1_000..1_000_000 => format!("{:.1} K", parameters as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} M", parameters as f64 / 1e6),
-        _ => format!("{:.2} B", parameters as f64 / 1e9),
     }
 }
