@@ -72,9 +72,7 @@ impl Origins {
     pub fn of<'a>(&self, files: impl IntoIterator<Item = &'a Digest>) -> Option<Provenance> {
         let mut files = files.into_iter();
         let first = self.kept.files.get(&files.next()?.to_string())?;
-        files
-            .all(|it| self.kept.files.get(&it.to_string()) == Some(first))
-            .then(|| first.clone())
+        files.all(|it| self.kept.files.get(&it.to_string()) == Some(first)).then(|| first.clone())
     }
 }
 

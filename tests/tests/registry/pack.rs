@@ -154,9 +154,8 @@ fn packages_are_listed_tagged_removed_and_pruned() {
     place.says(&["quantize", "data/tiny", "q8.gguf", "--scheme", "Q8_0", "--quiet"]);
     place.says(&["pack", "q8.gguf", "team/tiny:q8"]);
     place.says(&["pack", "data/tiny", "localhost:5050/team/tiny:bf16"]);
-    let mut page = String::new();
-    for arguments in [
-        &["list"][..],
+    let steps: &[&[&str]] = &[
+        &["list"],
         &["tag", "team/tiny:q8", "team/tiny"],
         &["list", "latest"],
         &["remove", "team/tiny:q8"],
@@ -165,9 +164,9 @@ fn packages_are_listed_tagged_removed_and_pruned() {
         &["prune", "--dry-run"],
         &["prune"],
         &["list"],
-    ] {
-        page += &format!("$ mdl {}\n{}\n", arguments.join(" "), place.says(arguments));
-    }
+    ];
+    let step = |it: &&[&str]| format!("$ mdl {}\n{}\n", it.join(" "), place.says(it));
+    let page: String = steps.iter().map(step).collect();
     insta::assert_snapshot!("local_store", super::masked(&page));
     let listed = json(&place, &["list"]);
     let [package] = &listed["packages"].as_array().unwrap()[..] else { panic!("{listed}") };
