@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::check_names;
 
 fn descriptor(ty: &str, text: &str) -> Value {
     json!({ "mediaType": ty, "digest": mdl_store::Digest::of(text.as_bytes()).to_string(), "size": 7 })
@@ -114,4 +115,30 @@ fn what_is_no_manifest_is_a_problem() {
     let bad = json!({ "layers": [{ "digest": "sha256:1", "size": 1 }], "annotations": null });
     let found = Package::read(media::OCI_MANIFEST, bad.to_string().as_bytes(), None);
     assert!(found.layers.is_empty() && found.problems.len() == 1);
+}
+
+/// Whatever is broken in a manifest, reading it ends well and gives sound names only.
+#[test]
+fn broken_manifests_are_read() {
+    let layers = [
+        titled(media::WEIGHT, "a/m.gguf"),
+        descriptor("application/vnd.ollama.image.params", "p"),
+        descriptor("application/vnd.docker.ai.gguf.v3", "g"),
+    ];
+    let manifest = json!({
+        "config": descriptor(media::MODEL_CONFIG, "{}"), "layers": layers, "annotations": { "org.mdl.types": "[]" },
+    });
+    let bytes = manifest.to_string().into_bytes();
+    let config =
+        br#"{"config":{"paramSize":"7B","format":"gguf"},"descriptor":{"licenses":["MIT"]}}"#;
+    for at in 0..bytes.len() {
+        for new in [b'"', b'{', b'/', b'.', b'\\', b'9', 0, 0xff] {
+            let mut broken = bytes.clone();
+            broken[at] = new;
+            for broken in [&broken[..], &broken[..at]] {
+                let found = Package::read(media::OCI_MANIFEST, broken, Some(config));
+                assert!(check_names(found.files.iter().map(|it| it.name.as_str())).is_ok());
+            }
+        }
+    }
 }
