@@ -7,6 +7,7 @@ use mdl_artifact::{
     pack::{Packed, Plan},
 };
 use mdl_formats::digest::{DigestCache, Unwatched};
+use mdl_quant::pipeline;
 use mdl_store::{
     Digest,
     layout::{Ingest, Layout},
@@ -18,7 +19,7 @@ use crate::{
     args::Pack,
     failure::Failure,
     printer::Printer,
-    progress::{Hashing, INTERRUPTED, stop_on_interrupt},
+    progress::{Hashing, INTERRUPTED, Progress, stop_on_interrupt},
     settings::Settings,
     table::Table,
     units::Size,
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Pack, settings: &Settings, printer: Printer) -> Result<
     }
     let packed = plan.finish(&digests, report.as_deref())?;
     let ingest = if args.link { Ingest::Link } else { Ingest::Copy };
-    take_in(&layout, &plan, &digests, ingest)?;
+    take_in(&layout, &plan, &digests, ingest, printer)?;
     // What the cache knows costs nothing; what has changed since is hashed again and found.
     if plan.digests(&mut cache, &Unwatched)? != digests {
         return Err(Failure::new("the files changed while they were packed: nothing is packed")
@@ -95,7 +96,11 @@ fn take_in(
     plan: &Plan,
     digests: &BTreeMap<String, Digest>,
     ingest: Ingest,
+    printer: Printer,
 ) -> Result<(), Failure> {
+    let progress = Progress::bytes(printer);
+    pipeline::Progress::begin(&progress, plan.bytes(), 0);
+    let mut done = 0;
     for file in &plan.files {
         if INTERRUPTED.load(Ordering::Relaxed) {
             return Err(Failure::new("interrupted")
@@ -103,7 +108,10 @@ fn take_in(
                 .status(Failure::INTERRUPTED));
         }
         layout.put_file(&file.path, digests.get(&file.name).cloned(), ingest)?;
+        done += file.size;
+        pipeline::Progress::advance(&progress, done, &file.name);
     }
+    progress.finish();
     Ok(())
 }
 
