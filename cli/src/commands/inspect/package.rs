@@ -146,8 +146,9 @@ fn report(
     reference: String,
     manifest: &Descriptor,
     package: Package,
-    referrers: Vec<local::ReferrerRow>,
+    mut referrers: Vec<local::ReferrerRow>,
 ) -> Report {
+    referrers.sort_by(|one, other| (&one.kind, &one.digest).cmp(&(&other.kind, &other.digest)));
     let file = |file: &mdl_artifact::PackageFile| FileRow {
         name: file.name.clone(),
         kind: kind(file.kind),
