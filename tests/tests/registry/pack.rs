@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use mdl_tests::{Place, need};
@@ -235,4 +236,26 @@ fn what_is_left_out_is_said() {
     assert!(done.status.success());
     let stderr = String::from_utf8_lossy(&done.stderr);
     assert_eq!(stderr, "warning: link is left out: it is a link out of model\n");
+}
+
+/// The local store is an OCI image layout that others read as it stands.
+#[test]
+fn skopeo_reads_the_store() {
+    let skopeo = need!(in_path("skopeo"));
+    let place = Place::new();
+    let report = json(&place, &["pack", "data/tiny", "localhost:5050/team/tiny:v1"]);
+    let source = format!("oci:{}:localhost:5050/team/tiny:v1", place.path("home/store").display());
+    let target = format!("dir:{}", place.path("out").display());
+    mdl_tests::output(Command::new(skopeo).args(["copy", "--quiet", &source, &target]));
+    for file in report["files"].as_array().unwrap() {
+        let hex = file["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let original = mdl_tests::data().join("tiny").join(file["name"].as_str().unwrap());
+        let copied = fs::read(place.path("out").join(hex)).unwrap();
+        assert_eq!(copied, fs::read(original).unwrap());
+    }
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|it| it.is_file())
 }
