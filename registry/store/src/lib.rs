@@ -7,6 +7,7 @@
 mod api;
 mod digest;
 mod error;
+pub mod layout;
 mod limits;
 mod manifest;
 mod name;
