@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod db;
 mod digest;
+pub mod disk;
 mod error;
+mod fs;
 pub mod layout;
 mod limits;
 mod manifest;
@@ -18,6 +21,7 @@ pub use api::{
 };
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, Result};
+pub use fs::{FsStore, Keep, Maintain, RealWorld, Stats, World};
 pub use limits::Limits;
 pub use manifest::{Descriptor, Links};
 pub use name::{Name, Reference, Tag};

@@ -1,0 +1,281 @@
+//! Collection of garbage while others push and pull.
+
+use std::collections::BTreeSet;
+
+use redb::{ReadTransaction, ReadableTable};
+
+use super::Inner;
+use crate::{
+    Digest, Found, Name, Result, UploadId,
+    db::{BLOBS, HELD, HOLDERS, MANIFESTS, Record, TAGS, UPLOADS, USES},
+};
+
+/// Blobs that are removed in one commit.
+const BATCH: usize = 500;
+
+impl Inner {
+    pub(super) fn collect(&self, dry_run: bool) -> Result<Found> {
+        let _alone = self.maintenance.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut found = Found::default();
+        self.collect_uploads(dry_run, &mut found)?;
+        self.collect_manifests(dry_run, &mut found)?;
+        self.collect_links(dry_run, &mut found)?;
+        self.collect_blobs(dry_run, &mut found)?;
+        if !dry_run {
+            self.collect_orphans()?;
+        }
+        Ok(found)
+    }
+
+    fn collect_uploads(&self, dry_run: bool, found: &mut Found) -> Result<()> {
+        let before = self.now().saturating_sub(self.keep.upload);
+        for (id, session) in self.idle_uploads(before)? {
+            found.bad_bytes += session.offset;
+            if !dry_run {
+                let repo: Name = session.repo.parse()?;
+                match self.cancel(&repo, &UploadId(id)) {
+                    Err(crate::Error::UploadBusy | crate::Error::UploadUnknown(_)) | Ok(()) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Manifests without a tag, older than may be, that no live manifest leads to.
+    fn collect_manifests(&self, dry_run: bool, found: &mut Found) -> Result<()> {
+        let Some(age) = self.keep.untagged else { return Ok(()) };
+        let before = self.now().saturating_sub(age);
+        let write = self.write()?;
+        let all = || -> Result<Vec<(String, String, Vec<u8>)>, redb::Error> {
+            let mut all = Vec::new();
+            for entry in write.open_table(MANIFESTS)?.iter()? {
+                let (key, record) = entry?;
+                let (repo, digest) = key.value();
+                all.push((repo.to_owned(), digest.to_owned(), record.value().to_vec()));
+            }
+            Ok(all)
+        };
+        let mut records = Vec::new();
+        for (repo, digest, record) in all().map_err(|error| self.broken(error))? {
+            records.push((repo, digest, self.decode::<Record>(&record)?));
+        }
+        let live = live(&records, before, &self.tagged(&write)?);
+        for (repo, digest, _) in &records {
+            if !live.contains(&(repo.clone(), digest.clone())) {
+                found.bad_manifests += 1;
+                self.erase(&write, repo, digest)?;
+            }
+        }
+        if dry_run {
+            return write.abort().map_err(|error| self.broken(error));
+        }
+        self.commit(write)
+    }
+
+    fn tagged(&self, write: &redb::WriteTransaction) -> Result<BTreeSet<(String, String)>> {
+        let tagged = || -> Result<BTreeSet<(String, String)>, redb::Error> {
+            let mut tagged = BTreeSet::new();
+            for entry in write.open_table(TAGS)?.iter()? {
+                let (key, value) = entry?;
+                tagged.insert((key.value().0.to_owned(), value.value().0.to_owned()));
+            }
+            Ok(tagged)
+        };
+        tagged().map_err(|error| self.broken(error))
+    }
+
+    /// Blobs that a repository holds, uses for nothing, and that no lease keeps.
+    fn collect_links(&self, dry_run: bool, found: &mut Found) -> Result<()> {
+        let now = self.now();
+        // Leases that a restart made forget are made up for.
+        if now < self.opened.saturating_add(self.keep.lease) {
+            return Ok(());
+        }
+        let unused = |read: &ReadTransaction| -> Result<Vec<(String, String)>, redb::Error> {
+            let (held, uses) = (read.open_table(HELD)?, read.open_table(USES)?);
+            let mut unused = Vec::new();
+            for entry in held.iter()? {
+                let (key, until) = entry?;
+                let (repo, digest) = key.value();
+                if until.value() <= now && !is_used(&uses, repo, digest)? {
+                    unused.push((repo.to_owned(), digest.to_owned()));
+                }
+            }
+            Ok(unused)
+        };
+        let unused = unused(&self.read()?).map_err(|error| self.broken(error))?;
+        if dry_run {
+            found.bad_blobs += unused.len() as u64;
+            return Ok(());
+        }
+        for batch in unused.chunks(BATCH) {
+            let _guards = self.guards.all();
+            let write = self.write()?;
+            let remove = || -> Result<(), redb::Error> {
+                let (mut held, uses) = (write.open_table(HELD)?, write.open_table(USES)?);
+                let mut holders = write.open_table(HOLDERS)?;
+                let seen = self.seen();
+                for (repo, digest) in batch {
+                    let key = (repo.as_str(), digest.as_str());
+                    // What was true above may have changed until all guards were held.
+                    let until = held.get(key)?.map_or(0, |until| until.value());
+                    let renewed =
+                        seen.get(&(repo.clone(), digest.clone())).copied().unwrap_or_default();
+                    if until.max(renewed) <= now && !is_used(&uses, repo, digest)? {
+                        held.remove(key)?;
+                        holders.remove((digest.as_str(), repo.as_str()))?;
+                    }
+                }
+                Ok(())
+            };
+            remove().map_err(|error| self.broken(error))?;
+            self.commit(write)?;
+        }
+        self.seen().retain(|_, until| *until > now);
+        Ok(())
+    }
+
+    /// Blobs that nobody holds: out of the metadata, then their files.
+    fn collect_blobs(&self, dry_run: bool, found: &mut Found) -> Result<()> {
+        let unheld = |read: &ReadTransaction| -> Result<Vec<(String, u64)>, redb::Error> {
+            let (blobs, holders) = (read.open_table(BLOBS)?, read.open_table(HOLDERS)?);
+            let mut unheld = Vec::new();
+            for entry in blobs.iter()? {
+                let (digest, size) = entry?;
+                if !is_held(&holders, digest.value())? {
+                    unheld.push((digest.value().to_owned(), size.value()));
+                }
+            }
+            Ok(unheld)
+        };
+        let unheld = unheld(&self.read()?).map_err(|error| self.broken(error))?;
+        for batch in unheld.chunks(BATCH) {
+            if dry_run {
+                found.bad_blobs += batch.len() as u64;
+                found.bad_bytes += batch.iter().map(|(_, size)| size).sum::<u64>();
+                continue;
+            }
+            let _guards = self.guards.all();
+            let write = self.write()?;
+            let remove = || -> Result<Vec<(String, u64)>, redb::Error> {
+                let (mut blobs, holders) = (write.open_table(BLOBS)?, write.open_table(HOLDERS)?);
+                let mut removed = Vec::new();
+                for (digest, size) in batch {
+                    if !is_held(&holders, digest)? {
+                        blobs.remove(digest.as_str())?;
+                        removed.push((digest.clone(), *size));
+                    }
+                }
+                Ok(removed)
+            };
+            let removed = remove().map_err(|error| self.broken(error))?;
+            self.commit(write)?;
+            for (digest, size) in removed {
+                self.remove_file(&digest.parse()?)?;
+                found.bad_blobs += 1;
+                found.bad_bytes += size;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files that a crash left between their renaming and their naming in the metadata.
+    fn collect_orphans(&self) -> Result<()> {
+        for digest in self.files()? {
+            let _guard = self.guards.of(&digest);
+            if self.blob_size(&digest)?.is_none() {
+                self.remove_file(&digest)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files of uploads that no session knows; called before anybody can begin one.
+    pub(super) fn clean_uploads(&self) -> Result<()> {
+        let folder = self.root.join("uploads");
+        let names =
+            self.disk.list(&folder).map_err(|error| super::io_error("list", &folder, error))?;
+        let read = self.read()?;
+        let known = |name: &str| -> Result<bool, redb::Error> {
+            Ok(read.open_table(UPLOADS)?.get(name)?.is_some())
+        };
+        for name in names {
+            if !known(&name).map_err(|error| self.broken(error))? {
+                let path = folder.join(&name);
+                self.disk.remove(&path).map_err(|error| super::io_error("remove", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The digests of all files where blobs lie.
+    pub(super) fn files(&self) -> Result<Vec<Digest>> {
+        let mut files = Vec::new();
+        let list = |path: &std::path::Path| {
+            self.disk.list(path).map_err(|error| super::io_error("list", path, error))
+        };
+        for algorithm in ["sha256", "sha512"] {
+            let above = self.root.join("blobs").join(algorithm);
+            for folder in list(&above)? {
+                for name in list(&above.join(&folder))? {
+                    files.extend(format!("{algorithm}:{name}").parse::<Digest>());
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Manifests that are tagged or young, what their indexes hold, and what refers to them.
+fn live(
+    records: &[(String, String, Record)],
+    before: u64,
+    tagged: &BTreeSet<(String, String)>,
+) -> BTreeSet<(String, String)> {
+    let mut live = BTreeSet::new();
+    loop {
+        let known = live.len();
+        for (repo, digest, record) in records {
+            let key = (repo.clone(), digest.clone());
+            let of = |digest: &String| (repo.clone(), digest.clone());
+            let kept = tagged.contains(&key)
+                || record.pushed >= before
+                || record.subject.as_ref().is_some_and(|subject| live.contains(&of(subject)));
+            if kept || live.contains(&key) {
+                live.insert(key);
+                live.extend(record.manifests.iter().map(of));
+            }
+        }
+        if live.len() == known {
+            return live;
+        }
+    }
+}
+
+type Triples = (&'static str, &'static str, &'static str);
+
+fn is_used(
+    uses: &impl ReadableTable<Triples, ()>,
+    repo: &str,
+    digest: &str,
+) -> Result<bool, redb::Error> {
+    match uses.range((repo, digest, "")..)?.next() {
+        Some(entry) => {
+            let entry = entry?;
+            let (of, used, _) = entry.0.value();
+            Ok(of == repo && used == digest)
+        }
+        None => Ok(false),
+    }
+}
+
+fn is_held(
+    holders: &impl ReadableTable<(&'static str, &'static str), ()>,
+    digest: &str,
+) -> Result<bool, redb::Error> {
+    match holders.range((digest, "")..)?.next() {
+        Some(entry) => Ok(entry?.0.value().0 == digest),
+        None => Ok(false),
+    }
+}
