@@ -12,6 +12,13 @@ use crate::{
     db::{CONTENT, HELD, MANIFESTS, REFERRERS, Record, TAGS, USES, VIEWS},
 };
 
+/// What redb answers.
+type Asked<T> = std::result::Result<T, redb::Error>;
+/// Some rows, and whether more follow.
+type Listed<T> = (Vec<T>, bool);
+/// A digest, its record, and the manifest's bytes.
+type Found = (String, Vec<u8>, Vec<u8>);
+
 impl Inner {
     pub(super) fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>> {
         serde_json::to_vec(value).map_err(|error| self.corrupt(&error.to_string()))
@@ -95,7 +102,7 @@ impl Inner {
     pub(super) fn manifest(&self, repo: &Name, reference: &Reference) -> Result<StoredManifest> {
         let read = self.read()?;
         let name = repo.as_str();
-        let find = || -> Result<Option<(String, Vec<u8>, Vec<u8>)>, redb::Error> {
+        let find = || -> Asked<Option<Found>> {
             let key = match reference {
                 Reference::Digest(digest) => digest.to_string(),
                 Reference::Tag(tag) => match read.open_table(TAGS)?.get((name, tag.as_str()))? {
@@ -232,7 +239,7 @@ impl Inner {
     ) -> Result<Page<TagInfo>> {
         let read = self.read()?;
         let name = repo.as_str();
-        let list = || -> Result<(Vec<(String, String, u64)>, bool), redb::Error> {
+        let list = || -> Asked<Listed<(String, String, u64)>> {
             let table = read.open_table(TAGS)?;
             let mut items = Vec::new();
             for entry in table.range((name, after.unwrap_or_default())..)? {
@@ -310,7 +317,7 @@ impl Inner {
     ) -> Result<Page<ManifestInfo>> {
         let read = self.read()?;
         let (name, after) = (repo.as_str(), after.map(Digest::to_string));
-        let list = || -> Result<(Vec<(String, Vec<u8>)>, bool), redb::Error> {
+        let list = || -> Asked<Listed<(String, Vec<u8>)>> {
             let table = read.open_table(MANIFESTS)?;
             let mut items = Vec::new();
             for entry in table.range((name, after.as_deref().unwrap_or_default())..)? {

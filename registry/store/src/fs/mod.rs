@@ -104,7 +104,8 @@ struct Inner {
     maintenance: Mutex<()>,
     writers: uploads::Writers,
     uploads: AtomicU64,
-    _lock: Option<File>,
+    #[allow(dead_code, reason = "held for as long as the store is open")]
+    lock: Option<File>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -156,7 +157,7 @@ impl FsStore {
             Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
         }
         let mut inner = Inner::open(Arc::new(RealDisk), Arc::new(RealWorld), root, limits, keep)?;
-        inner._lock = Some(lock);
+        inner.lock = Some(lock);
         Ok(Self(Arc::new(inner)))
     }
 
@@ -215,7 +216,7 @@ impl Inner {
             maintenance: Mutex::new(()),
             writers: uploads::Writers::default(),
             uploads: AtomicU64::new(0),
-            _lock: None,
+            lock: None,
         };
         store.clean_uploads()?;
         let uploads = store.count_uploads()?;
