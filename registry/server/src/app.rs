@@ -1,0 +1,173 @@
+//! What every request works with.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use http::request::Parts;
+use mdl_store::{FsStore, Maintain as _, Stats, Store};
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    blob::Buffers,
+    config::Config,
+    log::Log,
+    metrics::Metrics,
+    receive::Writers,
+    refusal::Refusal,
+    views::{origin::Origin, signed::Signer},
+};
+
+/// KiB of bodies that are held in memory at once, in all requests.
+const BODIES_KIB: usize = 128 << 10;
+
+/// A registry at work.
+pub(crate) struct App {
+    /// Blobs and manifests.
+    pub(crate) store: Arc<dyn Store>,
+    /// The same, for its maintenance.
+    pub(crate) files: FsStore,
+    pub(crate) signer: Signer,
+    pub(crate) buffers: Arc<Buffers>,
+    /// Who writes to which upload.
+    pub(crate) writers: Writers,
+    /// One permit for each upload that may be received.
+    pub(crate) receiving: Arc<Semaphore>,
+    /// One permit for each request.
+    pub(crate) requests: Arc<Semaphore>,
+    /// One permit for each KiB of a body that is held whole.
+    pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    pub(crate) log: Log,
+    /// Cancelled when the registry stops: what can be gone on with later ends here.
+    pub(crate) stop: CancellationToken,
+    /// Work that outlives its request.
+    pub(crate) tasks: TaskTracker,
+    config: RwLock<Arc<Config>>,
+    stats: Mutex<Option<(Instant, Stats)>>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("store", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    pub(crate) fn new(config: Config, files: FsStore, signer: Signer, log: Log) -> Self {
+        let limits = &config.limits;
+        Self {
+            store: Arc::new(files.clone()),
+            files,
+            signer,
+            buffers: Arc::new(Buffers::default()),
+            writers: Writers::default(),
+            receiving: Arc::new(Semaphore::new(limits.uploads as usize)),
+            requests: Arc::new(Semaphore::new(limits.requests as usize)),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            metrics: Metrics::new(),
+            log,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            config: RwLock::new(Arc::new(config)),
+            stats: Mutex::new(None),
+        }
+    }
+
+    /// How it runs, by now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on it runs so.
+    pub(crate) fn reconfigure(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Calls the store on a thread that may block.
+    pub(crate) async fn blocking<T, F>(self: &Arc<Self>, work: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Store) -> mdl_store::Result<T> + Send + 'static,
+    {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || work(&*store)).await {
+            Ok(done) => done.map_err(Refusal::from),
+            Err(failed) => Err(Refusal::internal(&failed)),
+        }
+    }
+
+    /// How much is stored; counted anew when it was counted some time ago.
+    pub(crate) async fn stats(self: &Arc<Self>) -> Option<Stats> {
+        let mut kept = self.stats.lock().await;
+        if let Some((counted, stats)) = &*kept
+            && counted.elapsed().as_secs() < 30
+        {
+            return Some(*stats);
+        }
+        let files = self.files.clone();
+        let counted = tokio::task::spawn_blocking(move || files.stats()).await.ok()?;
+        match counted {
+            Ok(stats) => {
+                *kept = Some((Instant::now(), stats));
+                Some(stats)
+            }
+            Err(error) => {
+                tracing::error!("cannot count what is stored: {error}");
+                None
+            }
+        }
+    }
+}
+
+/// A request without its body, and how it came.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) parts: Parts,
+    /// How absolute addresses in the answer begin.
+    pub(crate) origin: Origin,
+}
+
+impl Call {
+    /// A parameter of the query, decoded; of several the first.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters(name).next()
+    }
+
+    /// All values of a parameter of the query.
+    pub(crate) fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
+        let query = self.parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.filter(move |(found, _)| found == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// The text of a header.
+    pub(crate) fn header(&self, name: &http::HeaderName) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// An absolute address of this registry.
+    pub(crate) fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.origin.base())
+    }
+}
+
+/// How a connection came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    /// Whether it speaks TLS.
+    pub(crate) secure: bool,
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,56 @@
+//! What a configuration means, in sentences.
+
+use super::{Config, LogFormat};
+
+/// A line for each thing that was decided.
+pub fn explain(config: &Config) -> Vec<String> {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let mut lines = vec![format!("listens on {scheme}://{}", config.listen)];
+    match &config.root {
+        Some(root) => lines.push(format!("keeps its data in {}", root.display())),
+        None => lines.push("keeps its data in the folder `registry` in MDL_HOME".to_owned()),
+    }
+    lines.push(match &config.public_url {
+        Some(url) => format!("is reached at {url}: absolute addresses say so"),
+        None => "absolute addresses follow the host by which a client came".to_owned(),
+    });
+    if let Some(tls) = &config.tls {
+        let (certificate, key) = (tls.certificate.display(), tls.key.display());
+        lines.push(format!("speaks TLS with {certificate} and {key}, read again at SIGHUP"));
+    }
+    lines.push("has no accounts: everybody who can reach it may do everything".to_owned());
+    let limits = &config.limits;
+    lines.push(format!(
+        "takes {} connections, {} requests and {} uploads at once, and {} unfinished uploads",
+        limits.connections, limits.requests, limits.uploads, limits.sessions
+    ));
+    lines.push(format!("takes manifests up to {}, blobs up to {}", limits.manifest, limits.blob));
+    let times = &config.timeouts;
+    lines.push(format!(
+        "ends a connection after {} without a request, a request after {} without a byte",
+        times.head, times.idle
+    ));
+    lines.push(format!("gives requests {} to end when it stops", times.stop));
+    let keep = &config.keep;
+    lines.push(format!(
+        "keeps a blob that nothing refers to for {}, an upload that nobody continues for {}",
+        keep.lease, keep.upload
+    ));
+    lines.push(match keep.untagged.0 {
+        None => "keeps manifests without a tag".to_owned(),
+        Some(_) => format!("collects manifests without a tag after {}", keep.untagged),
+    });
+    lines.push(match config.collect.interval.0 {
+        None => "collects garbage only when told to".to_owned(),
+        Some(_) => format!("collects garbage every {}", config.collect.interval),
+    });
+    let format = match config.access_log.format {
+        LogFormat::Json => "JSON",
+        LogFormat::Common => "the combined log format",
+    };
+    lines.push(match config.access_log.to.to_str() {
+        Some("off") => "logs no requests".to_owned(),
+        _ => format!("logs requests to {} as {format}", config.access_log.to.display()),
+    });
+    lines
+}

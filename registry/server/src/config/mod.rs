@@ -1,0 +1,317 @@
+//! The registry's configuration: `registry.toml`, all of it optional.
+
+mod explain;
+mod public_url;
+mod units;
+
+pub use explain::explain;
+pub use public_url::PublicUrl;
+pub use units::{Bytes, Every, Span};
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use mdl_store::Keep;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Where a registry listens unless told otherwise.
+pub const LISTEN: &str = "127.0.0.1:5050";
+
+/// How a registry runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Host and port to listen on.
+    pub listen: String,
+    /// The folder with its data.
+    pub root: Option<PathBuf>,
+    /// How clients reach it, where that is not how they came: behind a proxy.
+    pub public_url: Option<PublicUrl>,
+    /// Certificate and key, for TLS.
+    pub tls: Option<Tls>,
+    /// What is too much.
+    pub limits: Limits,
+    /// What is too long.
+    pub timeouts: Timeouts,
+    /// For how long things are kept that nothing refers to.
+    pub keep: Keeping,
+    /// The collection of garbage.
+    pub collect: Collect,
+    /// The log of requests.
+    pub access_log: AccessLog,
+}
+
+/// Certificate and key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, followed by those that lead to its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What is too much.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: u32,
+    /// Requests at once.
+    pub requests: u32,
+    /// Uploads that are being received at once.
+    pub uploads: u32,
+    /// Uploads that were begun and are not finished.
+    pub sessions: u32,
+    /// Bytes of a manifest.
+    pub manifest: Bytes,
+    /// Bytes of a blob.
+    pub blob: Bytes,
+}
+
+/// What is too long. None limits how long a transfer takes as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// Until a request begins: a connection without one, or with half of its head.
+    pub head: Span,
+    /// Without a byte sent or taken in the middle of a request.
+    pub idle: Span,
+    /// For requests to end when the registry stops.
+    pub stop: Span,
+}
+
+/// For how long things are kept that nothing refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keeping {
+    /// A blob that was just uploaded, mounted or found.
+    pub lease: Span,
+    /// An upload that nobody continues.
+    pub upload: Span,
+    /// A manifest without a tag.
+    pub untagged: Every,
+}
+
+/// The collection of garbage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collect {
+    /// How often.
+    pub interval: Every,
+}
+
+/// The log of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    /// Where it goes: `stdout`, `stderr`, `off`, or a file.
+    pub to: PathBuf,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A JSON object.
+    Json,
+    /// The combined format of web servers, and how long it took.
+    Common,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: LISTEN.to_owned(),
+            root: None,
+            public_url: None,
+            tls: None,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            keep: Keeping::default(),
+            collect: Collect::default(),
+            access_log: AccessLog::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let store = mdl_store::Limits::default();
+        Self {
+            connections: 1024,
+            requests: 1024,
+            uploads: 128,
+            sessions: store.uploads as u32,
+            manifest: Bytes(store.manifest_bytes),
+            blob: Bytes(store.blob_bytes),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = |seconds| Span(Duration::from_secs(seconds));
+        Self { head: seconds(60), idle: seconds(60), stop: seconds(10) }
+    }
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        let keep = Keep::default();
+        let span = Duration::from_secs;
+        Self {
+            lease: Span(span(keep.lease)),
+            upload: Span(span(keep.upload)),
+            untagged: Every(keep.untagged.map(span)),
+        }
+    }
+}
+
+impl Default for Collect {
+    fn default() -> Self {
+        Self { interval: Every(Some(Duration::from_secs(6 * 3600))) }
+    }
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { to: "stdout".into(), format: LogFormat::Json }
+    }
+}
+
+impl Config {
+    /// Reads a file. Paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the line, [`Error::Io`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Io { what: "read", path: path.to_owned(), source })?;
+        let wrong = |what| Error::Config { path: path.to_owned(), what };
+        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        config.check().map_err(wrong)?;
+        config.place(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let limits = &self.limits;
+        let counts = [
+            ("connections", limits.connections),
+            ("requests", limits.requests),
+            ("uploads", limits.uploads),
+            ("sessions", limits.sessions),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(format!("limits.{name} is 0: nothing could be served"));
+        }
+        // The specification asks for four, and clients count on it.
+        if limits.manifest.0 < 4 << 20 || limits.manifest.0 > 64 << 20 {
+            return Err(format!(
+                "limits.manifest is {}: between 4 MiB and 64 MiB serve",
+                limits.manifest
+            ));
+        }
+        if self.timeouts.stop.0 > Duration::from_secs(15) {
+            let stop = self.timeouts.stop;
+            return Err(format!("timeouts.stop is {stop}: at most 15s, to be over in 20"));
+        }
+        match self.listen.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
+            _ => Err(format!("listen is `{}`: write HOST:PORT", self.listen)),
+        }
+    }
+
+    fn place(&mut self, folder: &Path) {
+        let beside = |path: &mut PathBuf| *path = folder.join(&*path);
+        self.root.iter_mut().for_each(beside);
+        if let Some(tls) = &mut self.tls {
+            beside(&mut tls.certificate);
+            beside(&mut tls.key);
+        }
+        if self.access_log.file().is_some() {
+            beside(&mut self.access_log.to);
+        }
+    }
+
+    /// What the store is to take.
+    pub(crate) fn store_limits(&self) -> mdl_store::Limits {
+        let mut limits = mdl_store::Limits::default();
+        limits.manifest_bytes = self.limits.manifest.0;
+        limits.blob_bytes = self.limits.blob.0;
+        limits.uploads = self.limits.sessions as usize;
+        limits
+    }
+
+    /// What the store is to keep.
+    pub(crate) fn store_keep(&self) -> Keep {
+        let mut keep = Keep::default();
+        keep.lease = self.keep.lease.0.as_secs();
+        keep.upload = self.keep.upload.0.as_secs();
+        keep.untagged = self.keep.untagged.0.map(|span| span.as_secs());
+        keep
+    }
+}
+
+impl AccessLog {
+    /// The file it goes to; `None` where it goes elsewhere or nowhere.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        let words = ["stdout", "stderr", "off"];
+        (!words.iter().any(|word| self.to.as_os_str() == *word)).then_some(&self.to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn nothing_is_needed() {
+        assert_eq!(read("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let text = "root = 'data'\nlisten = '[::1]:80'\n[tls]\ncertificate = 'c'\nkey = '/k'\n\
+                    [access_log]\nto = 'log'";
+        let config = read(text).unwrap();
+        assert!(config.root.as_ref().unwrap().is_absolute());
+        assert!(config.root.unwrap().ends_with("data"));
+        let tls = config.tls.unwrap();
+        assert!(tls.certificate.is_absolute());
+        assert_eq!(tls.key, Path::new("/k"));
+        assert!(config.access_log.to.ends_with("log") && config.access_log.to.is_absolute());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, what) in [
+            ("lisen = 'x:1'", "line 1"),
+            ("\n[limits]\nuploads = 'many'", "line 3"),
+            ("[keep]\nlease = '6 weeks'", "no span of time"),
+            ("listen = 'x'", "write HOST:PORT"),
+            ("[limits]\nmanifest = '1 KiB'", "between 4 MiB"),
+            ("[limits]\nrequests = 0", "nothing could be served"),
+            ("public_url = 'ftp://x'", "http:// or https://"),
+            ("[access_log]\nformat = 'xml'", "line 2"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(what), "{text}: {error}");
+            assert!(error.contains("registry.toml"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Maintenance of a folder that nobody serves.
+
+use std::{io, path::Path};
+
+use mdl_store::{FsStore, Limits};
+
+use super::words::{Outcome, Work, done};
+use crate::{Error, Result};
+
+pub(super) fn run(root: &Path, work: &Work) -> Result<Outcome> {
+    // To look after a registry must not make one.
+    if !root.join("metadata.redb").is_file() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "there is no registry in it");
+        return Err(Error::Io { what: "open", path: root.to_owned(), source });
+    }
+    let store = FsStore::open(root, Limits::default())?;
+    Ok(done(&store, work)?)
+}

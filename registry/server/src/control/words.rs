@@ -1,0 +1,142 @@
+//! What maintenance can be asked for, and what it answers.
+
+use std::path::PathBuf;
+
+use mdl_store::{Found, FsStore, Maintain as _, Stats};
+use serde::{Deserialize, Serialize};
+
+/// Version of the protocol.
+pub(super) const VERSION: u32 = 1;
+
+/// Work on a registry's folder that a server can do while it serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// Remove what nothing leads to.
+    Collect {
+        /// Only count it.
+        dry_run: bool,
+    },
+    /// Check everything against its digest.
+    Scrub,
+    /// Count.
+    Stats,
+    /// Copy everything to a folder.
+    Backup {
+        /// The folder, as an absolute path.
+        to: PathBuf,
+    },
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Of a collection, a scrub, a backup.
+    Found(Found),
+    /// Of counting.
+    Stats(Stats),
+}
+
+/// A line to the server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Question {
+    pub(super) version: u32,
+    pub(super) work: Work,
+}
+
+/// A line from the server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Reply {
+    pub(super) version: u32,
+    #[serde(flatten)]
+    pub(super) said: Said,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Said {
+    Found(FoundLine),
+    Stats(StatsLine),
+    Failed(String),
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct FoundLine {
+    blobs: u64,
+    bytes: u64,
+    bad_blobs: u64,
+    bad_bytes: u64,
+    bad_manifests: u64,
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct StatsLine {
+    blobs: u64,
+    bytes: u64,
+    manifests: u64,
+    tags: u64,
+    uploads: u64,
+}
+
+impl From<Outcome> for Said {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Found(found) => Self::Found(FoundLine {
+                blobs: found.blobs,
+                bytes: found.bytes,
+                bad_blobs: found.bad_blobs,
+                bad_bytes: found.bad_bytes,
+                bad_manifests: found.bad_manifests,
+                problems: found.problems,
+            }),
+            Outcome::Stats(stats) => Self::Stats(StatsLine {
+                blobs: stats.blobs,
+                bytes: stats.bytes,
+                manifests: stats.manifests,
+                tags: stats.tags,
+                uploads: stats.uploads,
+            }),
+        }
+    }
+}
+
+impl Said {
+    /// What was done, or why it was not.
+    pub(super) fn outcome(self) -> Result<Outcome, String> {
+        match self {
+            Self::Found(line) => {
+                let mut found = Found::default();
+                found.blobs = line.blobs;
+                found.bytes = line.bytes;
+                found.bad_blobs = line.bad_blobs;
+                found.bad_bytes = line.bad_bytes;
+                found.bad_manifests = line.bad_manifests;
+                found.problems = line.problems;
+                Ok(Outcome::Found(found))
+            }
+            Self::Stats(line) => {
+                let mut stats = Stats::default();
+                stats.blobs = line.blobs;
+                stats.bytes = line.bytes;
+                stats.manifests = line.manifests;
+                stats.tags = line.tags;
+                stats.uploads = line.uploads;
+                Ok(Outcome::Stats(stats))
+            }
+            Self::Failed(what) => Err(what),
+        }
+    }
+}
+
+/// Does the work, on a store that is open.
+pub(super) fn done(store: &FsStore, work: &Work) -> mdl_store::Result<Outcome> {
+    Ok(match work {
+        Work::Collect { dry_run } => Outcome::Found(store.collect(*dry_run)?),
+        Work::Scrub => Outcome::Found(store.scrub()?),
+        Work::Stats => Outcome::Stats(store.stats()?),
+        Work::Backup { to } => Outcome::Found(store.backup(to)?),
+    })
+}
