@@ -103,3 +103,10 @@ impl From<mdl_client::Error> for Failure {
         Self::new(error.to_string()).hint(hint).status(status)
     }
 }
+
+impl From<mdl_server::Error> for Failure {
+    fn from(error: mdl_server::Error) -> Self {
+        let status = if error.is_usage() { Self::USAGE } else { Self::FAILED };
+        Self::new(error.to_string()).hint(error.hint().unwrap_or_default()).status(status)
+    }
+}

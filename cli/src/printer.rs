@@ -62,6 +62,16 @@ fn write_out(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Standard output for a library that writes to it as it goes: the log of a server.
+pub(crate) fn standard_output() -> Box<dyn Write + Send> {
+    Box::new(io::stdout())
+}
+
+/// As [`standard_output`].
+pub(crate) fn standard_error() -> Box<dyn Write + Send> {
+    Box::new(io::stderr())
+}
+
 /// There is nowhere left to report that standard error is closed.
 pub(crate) fn write_err(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -30,7 +30,7 @@ mod serve;
 mod views;
 
 pub use config::Config;
-pub use control::{Outcome, Work, ask};
+pub use control::{Outcome, Work, ask, restore};
 pub use error::{Error, Result};
 pub use log::Outputs;
 pub use serve::{Server, serve};

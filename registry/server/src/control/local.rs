@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use mdl_store::{FsStore, Limits};
+use mdl_store::{Found, FsStore, Limits};
 
 use super::words::{Outcome, Work, done};
 use crate::{Error, Result};
@@ -15,4 +15,12 @@ pub(super) fn run(root: &Path, work: &Work) -> Result<Outcome> {
     }
     let store = FsStore::open(root, Limits::default())?;
     Ok(done(&store, work)?)
+}
+
+/// Makes the data of a registry in a folder that holds none, from a backup.
+///
+/// # Errors
+/// What the store says.
+pub fn restore(root: &Path, from: &Path) -> Result<Found> {
+    Ok(FsStore::restore(root, from)?)
 }

@@ -7,6 +7,7 @@ mod local;
 mod socket;
 mod words;
 
+pub use local::restore;
 pub(crate) use socket::open;
 pub use words::{Outcome, Work};
 
