@@ -26,7 +26,9 @@ pub enum Error {
         source: io::Error,
     },
     /// An address that others can reach, while everybody may do everything.
-    #[error("{0} can be reached from other machines, and without accounts everybody could change everything there")]
+    #[error(
+        "{0} can be reached from other machines, and without accounts everybody could change everything there"
+    )]
     NotLoopback(String),
     /// A certificate or a key that cannot be used.
     #[error("{}: {what}", .path.display())]

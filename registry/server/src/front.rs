@@ -227,14 +227,6 @@ async fn shown(
             fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
             (answer, headers)
         }
-        Answer::Redirect { location, headers } => {
-            let mut answer = Response::new(Body::empty());
-            *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-            if let Ok(location) = HeaderValue::from_str(&location) {
-                answer.headers_mut().insert(header::LOCATION, location);
-            }
-            (answer, headers)
-        }
     };
     let fields = answer.headers_mut();
     for (name, value) in headers {

@@ -90,9 +90,8 @@ fn is_ours(host: &str, local: SocketAddr, public: Option<&PublicUrl>) -> bool {
 
 /// Whether a browser says that a page of another origin sends this.
 fn is_foreign(headers: &HeaderMap, came: &Origin, public: Option<&PublicUrl>) -> bool {
-    let same_site = |value: &http::HeaderValue| {
-        [&b"same-origin"[..], b"none"].contains(&value.as_bytes())
-    };
+    let same_site =
+        |value: &http::HeaderValue| [&b"same-origin"[..], b"none"].contains(&value.as_bytes());
     if headers.get("sec-fetch-site").is_some_and(|value| !same_site(value)) {
         return true;
     }

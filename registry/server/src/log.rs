@@ -161,7 +161,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn begin(app: &Arc<App>, peer: IpAddr, parts: &http::request::Parts, active: Option<Active>) -> Self {
+    pub(crate) fn begin(
+        app: &Arc<App>,
+        peer: IpAddr,
+        parts: &http::request::Parts,
+        active: Option<Active>,
+    ) -> Self {
         let text = |name| text(&parts.headers, &name);
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         Self {

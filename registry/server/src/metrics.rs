@@ -52,8 +52,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let buckets: fn() -> Histogram =
-            || Histogram::new(exponential_buckets(0.0005, 4.0, 10));
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 10));
         let seconds = Family::new_with_constructor(buckets);
         let mut metrics = Self {
             registry: Registry::with_prefix("mdl"),
@@ -97,7 +96,11 @@ impl Metrics {
         registry.register("store_blobs", "Stored blobs", self.blobs.clone());
         let bytes = self.bytes.clone();
         registry.register_with_unit("store", "Stored in blobs", Unit::Bytes, bytes);
-        registry.register("store_manifests", "Manifests of all repositories", self.manifests.clone());
+        registry.register(
+            "store_manifests",
+            "Manifests of all repositories",
+            self.manifests.clone(),
+        );
         registry.register("store_tags", "Tags of all repositories", self.tags.clone());
         registry.register("store_uploads", "Uploads not finished", self.sessions.clone());
     }

@@ -89,6 +89,7 @@ pub(crate) fn digest(text: &str) -> Result<Digest, Error> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
     fn of(name: &str, thing: Thing) -> Option<Endpoint> {
         Some(Endpoint::In(name.to_owned(), thing))
     }

@@ -89,6 +89,17 @@ pub(crate) fn open(disk: &dyn Disk, root: &Path) -> Result<Database> {
     Ok(database)
 }
 
+/// Digests and sizes of all blobs whose files are there.
+pub(crate) fn blobs(read: &redb::ReadTransaction) -> Result<Vec<(String, u64)>, redb::Error> {
+    use redb::ReadableTable as _;
+    let mut all = Vec::new();
+    for entry in read.open_table(BLOBS)?.iter()? {
+        let (digest, size) = entry?;
+        all.push((digest.value().to_owned(), size.value()));
+    }
+    Ok(all)
+}
+
 /// So that reading never meets a table that is not there.
 fn make_tables(write: &redb::WriteTransaction) -> Result<(), redb::TableError> {
     write.open_table(BLOBS)?;

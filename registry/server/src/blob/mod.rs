@@ -94,8 +94,7 @@ fn begun(app: &Arc<App>, opened: Opened, idle: Duration) -> Response<Body> {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
             let what = format!("the blob has {size} bytes");
-            let refusal =
-                Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", what);
+            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", what);
             answer = refusal.answer();
             answer.headers_mut().insert(header::CONTENT_RANGE, text(&format!("bytes */{size}")));
         }

@@ -176,7 +176,7 @@ impl Default for Keeping {
 
 impl Default for Collect {
     fn default() -> Self {
-        Self { interval: Every(Some(Duration::from_secs(6 * 3600))) }
+        Self { interval: Every(Some(Duration::from_hours(6))) }
     }
 }
 
@@ -192,8 +192,11 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] with the line, [`Error::Io`].
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Io { what: "read", path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            what: "read",
+            path: path.to_owned(),
+            source,
+        })?;
         let wrong = |what| Error::Config { path: path.to_owned(), what };
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         config.check().map_err(wrong)?;

@@ -58,9 +58,10 @@ impl FromStr for Every {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.trim() {
             "never" => Ok(Self(None)),
-            other => other.parse::<Span>().map(|span| Self(Some(span.0))).map_err(|wrong| {
-                format!("{wrong}, or `never`")
-            }),
+            other => other
+                .parse::<Span>()
+                .map(|span| Self(Some(span.0)))
+                .map_err(|wrong| format!("{wrong}, or `never`")),
         }
     }
 }
@@ -163,7 +164,7 @@ mod tests {
         }
         assert_eq!("never".parse(), Ok(Every(None)));
         assert_eq!(Span(Duration::from_secs(90)).to_string(), "90s");
-        assert_eq!(Span(Duration::from_secs(7200)).to_string(), "2h");
+        assert_eq!(Span(Duration::from_hours(2)).to_string(), "2h");
         for (text, bytes) in
             [("4096", 4096), ("8 MiB", 8 << 20), ("1.5 GB", 1_500_000_000), ("0.5KiB", 512)]
         {

@@ -107,25 +107,21 @@ impl Said {
     /// What was done, or why it was not.
     pub(super) fn outcome(self) -> Result<Outcome, String> {
         match self {
-            Self::Found(line) => {
-                let mut found = Found::default();
-                found.blobs = line.blobs;
-                found.bytes = line.bytes;
-                found.bad_blobs = line.bad_blobs;
-                found.bad_bytes = line.bad_bytes;
-                found.bad_manifests = line.bad_manifests;
-                found.problems = line.problems;
-                Ok(Outcome::Found(found))
-            }
-            Self::Stats(line) => {
-                let mut stats = Stats::default();
-                stats.blobs = line.blobs;
-                stats.bytes = line.bytes;
-                stats.manifests = line.manifests;
-                stats.tags = line.tags;
-                stats.uploads = line.uploads;
-                Ok(Outcome::Stats(stats))
-            }
+            Self::Found(line) => Ok(Outcome::Found(Found {
+                blobs: line.blobs,
+                bytes: line.bytes,
+                bad_blobs: line.bad_blobs,
+                bad_bytes: line.bad_bytes,
+                bad_manifests: line.bad_manifests,
+                problems: line.problems,
+            })),
+            Self::Stats(line) => Ok(Outcome::Stats(Stats {
+                blobs: line.blobs,
+                bytes: line.bytes,
+                manifests: line.manifests,
+                tags: line.tags,
+                uploads: line.uploads,
+            })),
             Self::Failed(what) => Err(what),
         }
     }

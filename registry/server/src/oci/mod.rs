@@ -49,11 +49,10 @@ pub(crate) async fn answer(call: &Call, endpoint: Endpoint, body: Incoming) -> A
     };
     let read = matches!(call.parts.method, Method::GET | Method::HEAD);
     match (endpoint, body) {
-        (Endpoint::Base | Endpoint::Catalog | Endpoint::In(_, Thing::Tags | Thing::Referrers(_)), _)
-            if !read =>
-        {
-            Err(Refusal::method("GET, HEAD"))
-        }
+        (
+            Endpoint::Base | Endpoint::Catalog | Endpoint::In(_, Thing::Tags | Thing::Referrers(_)),
+            _,
+        ) if !read => Err(Refusal::method("GET, HEAD")),
         (Endpoint::Base, _) => Ok(json(&serde_json::json!({}), "application/json")),
         (Endpoint::Catalog, _) => lists::catalog(call).await,
         (Endpoint::In(name, Thing::Tags), _) => lists::tags(call, repo(call, &name)?).await,

@@ -308,6 +308,9 @@ mod tests {
         ] {
             assert_eq!(content_range(text), range, "{text}");
         }
-        assert_eq!((range(0).as_str(), range(1).as_str(), range(9).as_str()), ("0-0", "0-0", "0-8"));
+        assert_eq!(
+            (range(0).as_str(), range(1).as_str(), range(9).as_str()),
+            ("0-0", "0-0", "0-8")
+        );
     }
 }

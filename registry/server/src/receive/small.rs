@@ -56,7 +56,9 @@ pub(crate) async fn small(
             }
             Err(Broken::Slow) => return Err(Refusal::slow()),
             Err(Broken::Gone) => {
-                return Err(Refusal::bad(code, "the body breaks off").with(header::CONNECTION, "close"));
+                return Err(
+                    Refusal::bad(code, "the body breaks off").with(header::CONNECTION, "close")
+                );
             }
         }
     }

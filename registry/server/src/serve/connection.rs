@@ -93,7 +93,7 @@ async fn http<I>(
             () = app.stop.cancelled(), if ending.is_none() => {
                 connection.as_mut().graceful_shutdown();
                 // Requests under way have the time that the configuration gives them.
-                ending = Some(Instant::now() + Duration::from_secs(60));
+                ending = Some(Instant::now() + Duration::from_mins(1));
             }
             _ = looks.tick() => {
                 if pulse.blocked() > idle || ending.is_some_and(|until| Instant::now() > until) {

@@ -32,20 +32,19 @@ impl Origin {
         name.eq_ignore_ascii_case("localhost") || address()
     }
 
-    /// The same place under another spelling of its host: with the port in full, and a zero before it.
+    /// Another spelling of the host: with a zero before the port. `None` where the port is not certain.
     ///
     /// Ollama's client for tensor models takes a redirect for final, and saves itself a second transfer of the blob,
     /// only where its target's host reads differently.
-    pub(crate) fn alias(&self) -> Self {
-        let (name, port) = match self.host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, port),
-            _ => (self.host.as_str(), if self.secure { "443" } else { "80" }),
-        };
-        let host = match port.strip_prefix('0') {
-            Some(rest) => format!("{name}:{rest}"),
-            None => format!("{name}:0{port}"),
-        };
-        Self { host, secure: self.secure }
+    pub(crate) fn alias(&self) -> Option<String> {
+        let port = self.host.rsplit_once(':');
+        match port.filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
+            Some((name, port)) => Some(match port.strip_prefix('0') {
+                Some(rest) => format!("{name}:{rest}"),
+                None => format!("{name}:0{port}"),
+            }),
+            None => self.secure.then(|| format!("{}:443", self.host)),
+        }
     }
 }
 
@@ -70,14 +69,16 @@ mod tests {
     #[test]
     fn an_alias_reads_differently_and_means_the_same() {
         for (host, alias) in [
-            ("127.0.0.1:5050", "127.0.0.1:05050"),
-            ("[::1]:5050", "[::1]:05050"),
-            ("[::1]", "[::1]:080"),
-            ("example.org", "example.org:080"),
-            ("example.org:05050", "example.org:5050"),
+            ("127.0.0.1:5050", Some("127.0.0.1:05050")),
+            ("[::1]:5050", Some("[::1]:05050")),
+            ("example.org:05050", Some("example.org:5050")),
+            ("[::1]", None),
+            ("example.org", None),
         ] {
-            assert_eq!(origin(host).alias().host, alias);
+            assert_eq!(origin(host).alias().as_deref(), alias);
         }
+        let secure = Origin { host: "example.org".to_owned(), secure: true };
+        assert_eq!(secure.alias().as_deref(), Some("example.org:443"));
         assert_eq!(origin("[::1]:5050").base(), "http://[::1]:5050");
     }
 }

@@ -11,7 +11,7 @@ use mdl_store::{Digest, Name};
 use sha2::Sha256;
 
 /// How long an address holds.
-const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const LIFETIME: Duration = Duration::from_hours(24);
 
 /// What the code is computed over begins with this, so that no other use of the key gives the same one.
 const PURPOSE: &str = "mdl-signed-blob-1";
@@ -51,7 +51,8 @@ impl Signer {
     /// Path and query of a blob, good for a GET until a day from `now` (seconds since 1970).
     pub(crate) fn address(&self, repo: &Name, digest: &Digest, now: u64) -> String {
         let expires = now.saturating_add(LIFETIME.as_secs());
-        let signature = URL_SAFE_NO_PAD.encode(self.mac(repo, digest, expires).finalize().as_bytes());
+        let signature =
+            URL_SAFE_NO_PAD.encode(self.mac(repo, digest, expires).finalize().as_bytes());
         format!("/v2/{repo}/blobs/{digest}?{EXPIRES}={expires}&{SIGNATURE}={signature}")
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn figure(value: f64) -> String {
 pub(crate) struct Day {
     year: u64,
     month: u64,
-    day: u64,
+    of_month: u64,
     second: u64,
 }
 
@@ -80,26 +80,25 @@ impl Day {
         // Days since 1 March of the year 0, in eras of 400 years of 146,097 days.
         let days = (seconds / 86_400).min(1 << 40) + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524
-            - day_of_era / 146_096)
-            / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted + 2) / 5 + 1;
         let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
-        Self { year, month, day, second: seconds % 86_400 }
+        Self { year, month, of_month: day, second: seconds % 86_400 }
     }
 
     /// `26 Nov 2026`
     pub(crate) fn shown(&self) -> String {
         let month = MONTHS.get(self.month as usize - 1).copied().unwrap_or_default();
-        format!("{} {month} {}", self.day, self.year)
+        format!("{} {month} {}", self.of_month, self.year)
     }
 
     /// `2026-11-26T10:00:00.000Z`
     pub(crate) fn timestamp(&self) -> String {
-        let Self { year, month, day, second } = self;
+        let Self { year, month, of_month: day, second } = self;
         let (hour, minute) = (second / 3600, second / 60 % 60);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.000Z", second % 60)
     }

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use super::{FsStore, Inner};
 use crate::{
     Algorithm, Digest, Found, Hasher, Result,
-    db::{BLOBS, CONTENT, HELD, MANIFESTS, Record, TAGS},
+    db::{self, CONTENT, HELD, MANIFESTS, Record, TAGS},
 };
 
 /// What keeps a store in order.
@@ -74,16 +74,7 @@ impl Maintain for FsStore {
 
 impl Inner {
     fn all_blobs(&self) -> Result<Vec<(String, u64)>> {
-        let read = self.read()?;
-        let all = || -> Result<Vec<(String, u64)>, redb::Error> {
-            let mut all = Vec::new();
-            for entry in read.open_table(BLOBS)?.iter()? {
-                let (digest, size) = entry?;
-                all.push((digest.value().to_owned(), size.value()));
-            }
-            Ok(all)
-        };
-        all().map_err(|error| self.broken(error))
+        db::blobs(&self.read()?).map_err(|error| self.broken(error))
     }
 
     fn scrub_blobs(&self, found: &mut Found) -> Result<()> {

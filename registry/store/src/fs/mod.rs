@@ -14,6 +14,7 @@
 //! there without being named is garbage, and goes with the next collection. Between the look at the metadata and the
 //! work on the file no other thread may touch the same digest: [`Guards`].
 
+mod backup;
 mod blobs;
 mod collect;
 mod maintain;

@@ -99,6 +99,7 @@ fn joined(parts: &[&str]) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
     fn of(name: &str, about: About) -> Option<Address> {
         Some(Address::Of(name.parse().unwrap(), about))
     }

@@ -97,7 +97,8 @@ mod tests {
         assert!(html.contains("[loss curve]") && !html.contains("<img"), "{html}");
         assert!(html.contains("print('&lt;b&gt;')"), "{html}");
         assert!(!html.contains("license"), "front matter is shown: {html}");
-        let link = "<a href=\"https://example.org/p\" rel=\"nofollow noopener noreferrer\">paper</a>";
+        let link =
+            "<a href=\"https://example.org/p\" rel=\"nofollow noopener noreferrer\">paper</a>";
         assert!(html.contains(link), "{html}");
     }
 
@@ -122,8 +123,8 @@ mod tests {
             "`<script>alert(1)</script>`",
         ];
         let bad = [
-            "<script", "<img", "<iframe", "<form", "<input", "<svg", "<style", "<base", "<meta", "href=\"j",
-            "href=\"J", "href=\"d", "style=", " id=", "class=", "<button", "<math",
+            "<script", "<img", "<iframe", "<form", "<input", "<svg", "<style", "<base", "<meta",
+            "href=\"j", "href=\"J", "href=\"d", "style=", " id=", "class=", "<button", "<math",
         ];
         for card in cards {
             let html = render(card);
@@ -138,7 +139,9 @@ mod tests {
     #[test]
     fn endless_nesting_ends_soon() {
         let start = Instant::now();
-        for piece in [">", "- ", "<div>", "<b a=1>", "**a ", "[", "![", "<a href=x>", "`", "|", "<p><table>"] {
+        for piece in
+            [">", "- ", "<div>", "<b a=1>", "**a ", "[", "![", "<a href=x>", "`", "|", "<p><table>"]
+        {
             let html = render(&piece.repeat(SHOWN_BYTES / piece.len()));
             assert!(html.len() < 40 * SHOWN_BYTES);
         }

@@ -158,7 +158,11 @@ fn folder(repo: &Name) -> &str {
 /// For a POSIX shell.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
-    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]
@@ -197,10 +201,16 @@ mod tests {
             ]
         );
         let all = texts("models.example.org", true, "team/tiny", Some("v2"), false);
-        assert!(all.contains(
-            &"vLLM: HF_ENDPOINT=https://models.example.org vllm serve team/tiny --revision v2".to_owned()
-        ));
-        assert!(!all.iter().any(|text| text.contains("ollama") || text.contains("plain")), "{all:?}");
+        assert!(
+            all.contains(
+                &"vLLM: HF_ENDPOINT=https://models.example.org vllm serve team/tiny --revision v2"
+                    .to_owned()
+            )
+        );
+        assert!(
+            !all.iter().any(|text| text.contains("ollama") || text.contains("plain")),
+            "{all:?}"
+        );
         let all = texts("10.0.0.5:80", false, "team/tiny", None, true);
         assert_eq!(all[0], "mdl: mdl pull --plain-http 10.0.0.5:80/team/tiny@sha256:00 --to tiny");
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::units::{Size, figure};
 
 /// Inner area of a plot, in the units of its view box.
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 470.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 210.0;
@@ -63,7 +63,12 @@ fn decade_label(decade: i32) -> String {
 }
 
 /// How a quantity is distributed: a column for each percentile, on a logarithmic axis.
-pub(crate) fn percentiles(id: &str, title: &str, axis: &str, points: &[(&str, f64)]) -> Option<String> {
+pub(crate) fn percentiles(
+    id: &str,
+    title: &str,
+    axis: &str,
+    points: &[(&str, f64)],
+) -> Option<String> {
     let decades = Decades::over(points.iter().map(|(_, value)| *value))?;
     let mut svg = opened(id, title, &described(points));
     decades.draw(&mut svg, axis);
@@ -71,10 +76,12 @@ pub(crate) fn percentiles(id: &str, title: &str, axis: &str, points: &[(&str, f6
     for (index, (label, value)) in points.iter().enumerate() {
         let x = LEFT + step * (index as f64 + 0.5);
         let (y, width) = (decades.y(*value), step * 0.62);
+        // On a narrow screen every other label is left out.
+        let class = if index % 2 == 0 { "middle odd" } else { "middle" };
         let _ = write!(
             svg,
             "<rect class=\"column\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{:.1}\">\
-             <title>{}: {}</title></rect><text class=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+             <title>{}: {}</title></rect><text class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
             x - width / 2.0,
             BOTTOM - y,
             escaped(label),
@@ -106,7 +113,11 @@ pub(crate) fn rivals(id: &str, title: &str, axis: &str, models: &[Rival<'_>]) ->
     for quarter in 0..=4 {
         let part = f64::from(quarter) / 4.0;
         let x = LEFT + part * (RIGHT - LEFT);
-        let anchor = if quarter == 4 { "end" } else { "middle" };
+        let anchor = match quarter {
+            4 => "end",
+            1 | 3 => "middle odd",
+            _ => "middle",
+        };
         let _ = write!(
             svg,
             "<text class=\"{anchor}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
@@ -116,7 +127,8 @@ pub(crate) fn rivals(id: &str, title: &str, axis: &str, models: &[Rival<'_>]) ->
     }
     for model in models {
         let (x, y) = (LEFT + model.bytes as f64 / largest * (RIGHT - LEFT), decades.y(model.value));
-        let (side, dx) = if x > f64::midpoint(LEFT, RIGHT) { ("end", -9.0) } else { ("start", 9.0) };
+        let (side, dx) =
+            if x > f64::midpoint(LEFT, RIGHT) { ("end", -9.0) } else { ("start", 9.0) };
         let _ = write!(
             svg,
             "<circle class=\"point\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\"><title>{}: {}, {}</title></circle>\

@@ -52,8 +52,18 @@ fn commands(repo: &Name) -> Vec<commands::Command> {
 
 fn evaluation() -> Evaluation {
     let points = [
-        ("min", 0.0), ("1", 1e-5), ("5", 7e-5), ("10", 2e-4), ("25", 9e-4), ("50", 0.0042),
-        ("75", 0.014), ("90", 0.038), ("95", 0.07), ("99", 0.21), ("99.9", 0.8), ("max", 3.2),
+        ("min", 0.0),
+        ("1", 1e-5),
+        ("5", 7e-5),
+        ("10", 2e-4),
+        ("25", 9e-4),
+        ("50", 0.0042),
+        ("75", 0.014),
+        ("90", 0.038),
+        ("95", 0.07),
+        ("99", 0.21),
+        ("99.9", 0.8),
+        ("max", 3.2),
     ];
     Evaluation {
         figures: vec![
@@ -196,7 +206,8 @@ fn what_others_wrote_is_shown_as_text() {
         .render(),
         repository(HOSTILE).render(),
         model(HOSTILE).render(),
-        Problem { frame: frame(HOSTILE), title: HOSTILE.to_owned(), text: HOSTILE.to_owned() }.render(),
+        Problem { frame: frame(HOSTILE), title: HOSTILE.to_owned(), text: HOSTILE.to_owned() }
+            .render(),
     ];
     for page in pages {
         let page = page.unwrap();
