@@ -14,6 +14,8 @@ pub mod layout;
 mod limits;
 mod manifest;
 mod name;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulation;
 
 pub use api::{
     BlobReader, Found, ManifestInfo, Page, Pushed, Referrer, Store, StoredManifest, TagInfo,
