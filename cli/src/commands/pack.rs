@@ -160,17 +160,17 @@ fn report_of(
 fn text(report: &Report) -> String {
     let count = report.files.len();
     let mut lines = vec![
-        format!("packed    {}", report.reference),
-        format!("digest    {}", report.digest),
+        format!("packed      {}", report.reference),
+        format!("digest      {}", report.digest),
         format!(
-            "size      {} in {count} {}",
+            "size        {} in {count} {}",
             Size(report.size),
             if count == 1 { "file" } else { "files" }
         ),
     ];
     for referrer in &report.referrers {
         let name = local::referrer_name(referrer.kind.as_deref());
-        lines.push(format!("{name:<10}{}", referrer.digest));
+        lines.push(format!("{name:<12}{}", referrer.digest));
     }
     let mut table = Table::new(&["file", "kind", ">size"]);
     for file in &report.files {
