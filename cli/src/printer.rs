@@ -46,6 +46,13 @@ impl Printer {
         }
     }
 
+    /// A question, without an end of line.
+    pub(crate) fn ask(self, text: &str) {
+        let mut out = io::stderr().lock();
+        // There is nowhere left to report that standard error is closed.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
     /// Something that the user should not miss.
     pub(crate) fn warn(self, text: impl AsRef<str>) {
         write_err(&format!("warning: {}", text.as_ref()));

@@ -136,6 +136,71 @@ impl digest::Watch for Hashing {
     }
 }
 
+/// Shows how far transfers are; Ctrl-C stops them where they can go on later.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    progress: Progress,
+    printer: Printer,
+    expected: AtomicU64,
+    moved: AtomicU64,
+}
+
+impl Transfer {
+    pub(crate) fn new(printer: Printer) -> Self {
+        Self {
+            progress: Progress::bytes(printer),
+            printer,
+            expected: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.progress.finish();
+    }
+
+    fn show(&self) {
+        let (moved, expected) =
+            (self.moved.load(Ordering::Relaxed), self.expected.load(Ordering::Relaxed));
+        self.progress.bar.set_position(moved);
+        self.progress.line(|| format!("{} of {}", Size(moved), Size(expected)));
+    }
+}
+
+impl mdl_client::Progress for Transfer {
+    fn expect(&self, bytes: u64) {
+        let expected = self.expected.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.progress.bar.set_length(expected);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.show();
+    }
+
+    fn skip(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.show();
+        // What was there already says nothing about the rate.
+        self.progress.bar.reset_eta();
+    }
+
+    fn undo(&self, bytes: u64) {
+        let less = |moved: u64| Some(moved.saturating_sub(bytes));
+        // The closure always gives a value.
+        let _ = self.moved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        self.show();
+    }
+
+    fn note(&self, text: &str) {
+        self.progress.bar.suspend(|| self.printer.note(text));
+    }
+
+    fn interrupted(&self) -> bool {
+        INTERRUPTED.load(Ordering::Relaxed)
+    }
+}
+
 /// Set by Ctrl-C; a second one ends the program at once.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 

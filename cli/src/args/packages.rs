@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 /// How to reach registries.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Reach {
     /// Speak plain HTTP with every registry, not with those on loopback alone
     #[arg(long, help_heading = "Connection")]

@@ -9,7 +9,7 @@ use crate::{
     args::Reach,
     failure::Failure,
     printer::Printer,
-    progress::{INTERRUPTED, stop_on_interrupt},
+    progress::{INTERRUPTED, Transfer, stop_on_interrupt},
     settings::Settings,
 };
 
@@ -35,15 +35,34 @@ pub(crate) fn client(
     settings: &Settings,
     printer: Printer,
 ) -> Result<(Client, Arc<dyn Progress>), Failure> {
-    stop_on_interrupt()?;
     let watch: Arc<dyn Progress> = Arc::new(Quiet(printer));
+    Ok((watched(reach, settings, Arc::clone(&watch))?, watch))
+}
+
+/// A client that moves weights, and the progress that it shows.
+pub(crate) fn transfers(
+    reach: &Reach,
+    settings: &Settings,
+    printer: Printer,
+) -> Result<(Client, Arc<Transfer>), Failure> {
+    let shown = Arc::new(Transfer::new(printer));
+    let watch: Arc<dyn Progress> = Arc::clone(&shown) as Arc<dyn Progress>;
+    Ok((watched(reach, settings, watch)?, shown))
+}
+
+fn watched(
+    reach: &Reach,
+    settings: &Settings,
+    watch: Arc<dyn Progress>,
+) -> Result<Client, Failure> {
+    stop_on_interrupt()?;
     let mut options = Options::default();
     options.plain_http = reach.plain_http;
     options.ca.clone_from(&reach.ca);
     options.parallel = usize::from(reach.parallel);
     options.home.clone_from(&settings.home);
-    options.progress = Arc::clone(&watch);
-    Ok((Client::new(options)?, watch))
+    options.progress = watch;
+    Ok(Client::new(options)?)
 }
 
 /// Where a reference that names a registry leads.

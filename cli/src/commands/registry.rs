@@ -30,14 +30,14 @@ pub(crate) fn run(args: &Registry, settings: &Settings, printer: Printer) -> Res
             counted(&outcome, args.root.json, printer)
         }
         RegistryCommand::Backup(args) => {
-            let to = std::path::absolute(&args.to).map_err(|error| {
-                Failure::new(format!("{}: {error}", args.to.display()))
-            })?;
+            let to = std::path::absolute(&args.to)
+                .map_err(|error| Failure::new(format!("{}: {error}", args.to.display())))?;
             let found = ask(&args.root, settings, &Work::Backup { to })?;
             copied("backed up", &found, args.root.json, printer)
         }
         RegistryCommand::Restore(args) => {
-            let found = mdl_server::restore(&root(args.root.root.as_deref(), settings)?, &args.from)?;
+            let found =
+                mdl_server::restore(&root(args.root.root.as_deref(), settings)?, &args.from)?;
             copied("restored", &Outcome::Found(found), args.root.json, printer)
         }
         RegistryCommand::CheckConfig(args) => {
@@ -106,7 +106,12 @@ struct Collected {
     manifests: u64,
 }
 
-fn collected(outcome: &Outcome, dry_run: bool, json: bool, printer: Printer) -> Result<(), Failure> {
+fn collected(
+    outcome: &Outcome,
+    dry_run: bool,
+    json: bool,
+    printer: Printer,
+) -> Result<(), Failure> {
     let Outcome::Found(found) = outcome else { return Err(unexpected()) };
     let (blobs, bytes, manifests) = (found.bad_blobs, found.bad_bytes, found.bad_manifests);
     if json {

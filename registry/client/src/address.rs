@@ -20,6 +20,7 @@ pub struct Address {
 
 impl Address {
     /// The same repository, another manifest.
+    #[must_use]
     pub fn at(&self, digest: &Digest) -> Self {
         Self { reference: Reference::Digest(digest.clone()), ..self.clone() }
     }

@@ -35,7 +35,7 @@ impl Client {
     /// # Errors
     /// [`Error::Io`], [`Error::Refused`] for a file of certificates that holds none.
     pub fn new(options: Options) -> Result<Self> {
-        let credentials = Credentials::new(options.home.clone(), options.docker.clone());
+        let credentials = Credentials::new(options.home.as_deref(), options.docker.clone());
         Ok(Self {
             http: Arc::new(Http::new(&options)?),
             lanes: Arc::new(Semaphore::new(options.parallel.max(1))),

@@ -4,28 +4,38 @@
 //! What comes from a peer is verified before it can be used: nothing of a wrong digest, length or shape gets a name.
 #![forbid(unsafe_code)]
 
+mod access;
 mod address;
 mod auth;
 mod client;
 mod credentials;
 mod error;
 mod fetch;
+mod folder;
 mod http;
+mod hub;
 mod journal;
 mod limits;
 mod options;
+mod pattern;
 mod peer;
 mod progress;
+mod pull;
 mod push;
 mod registry;
+mod send;
 mod source;
 mod upload;
 
+pub use access::LoggedIn;
 pub use address::Address;
 pub use client::{Client, run};
 pub use error::{Error, Result};
+pub use hub::{Hub, HubName, HubPulled, Origin};
 pub use limits::Limits;
 pub use options::Options;
+pub use pattern::Pattern;
 pub use progress::{Progress, Unwatched};
+pub use pull::Pulled;
 pub use push::Pushed;
 pub use registry::{Manifest, Referring};

@@ -26,7 +26,7 @@ pub(crate) struct Peer {
 /// Who we are to a peer.
 pub(crate) enum Identity {
     /// Whoever the registry asks for.
-    Registry(Auth),
+    Registry(Box<Auth>),
     /// The bearer of this token, to this server only.
     Token(Option<String>),
 }
@@ -45,7 +45,7 @@ pub(crate) struct Part<'a> {
 impl Peer {
     /// The registry of that name; how it is reached is found out by the first request.
     pub(crate) fn registry(http: Arc<Http>, host: &str, auth: Auth) -> Self {
-        let identity = Identity::Registry(auth);
+        let identity = Identity::Registry(Box::new(auth));
         Self { http, host: host.to_owned(), root: OnceCell::new(), identity }
     }
 
@@ -62,7 +62,7 @@ impl Peer {
             .get_or_try_init(async || {
                 let plain = root("http", &self.host)?;
                 let secure = root("https", &self.host)?;
-                if self.http.plain_http {
+                if self.http.plain {
                     return Ok(plain);
                 }
                 if !is_loopback(&plain) {

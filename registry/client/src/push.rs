@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::header;
-use mdl_store::{Descriptor, Digest, Reference};
+use mdl_store::{Digest, Reference};
 use serde_json::{Value, json};
 
 use crate::{
@@ -250,14 +250,5 @@ impl<T> Future for Aborting<T> {
 impl<T> Drop for Aborting<T> {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// What a manifest says of one blob.
-pub(crate) fn descriptor_of(parcel: &Parcel) -> Descriptor {
-    Descriptor {
-        media_type: parcel.media_type.clone(),
-        digest: parcel.digest.clone(),
-        size: parcel.bytes.len() as u64,
     }
 }

@@ -63,9 +63,9 @@ pub(crate) async fn send(
         }
     }
     if large {
-        upload.streamed().await?
+        upload.streamed().await?;
     } else {
-        upload.at_once().await?
+        upload.at_once().await?;
     }
     if let Some(held) = &upload.held {
         held.forget();
@@ -119,7 +119,7 @@ impl Upload<'_> {
     fn uploads(&self, parameters: &str) -> String {
         let algorithm = match self.blob.digest.algorithm() {
             Algorithm::Sha256 => String::new(),
-            other => format!("&digest-algorithm={}", other.name()),
+            other @ Algorithm::Sha512 => format!("&digest-algorithm={}", other.name()),
         };
         let parameters = format!("{algorithm}{parameters}");
         match parameters.strip_prefix('&') {

@@ -37,6 +37,7 @@ enum Source {
 
 #[derive(Default)]
 struct State {
+    #[expect(clippy::option_option, reason = "not looked for yet, or found to be none")]
     credential: Option<Option<Credential>>,
     scheme: Option<Scheme>,
     tokens: BTreeMap<String, Token>,

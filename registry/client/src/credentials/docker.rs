@@ -48,7 +48,7 @@ struct Helped {
 /// Bytes of the file, and of what a helper prints.
 const LIMIT: u64 = 4 << 20;
 /// A helper may ask the user to unlock something.
-const HELPER_TIME: Duration = Duration::from_secs(120);
+const HELPER_TIME: Duration = Duration::from_mins(2);
 
 /// What Docker knows for a registry. A file that is not there knows nothing.
 pub(super) fn find(path: &Path, host: &str) -> Result<Option<Credential>> {
@@ -171,6 +171,7 @@ fn ask(name: &str, server: &str) -> Result<Option<Credential>> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as what it is compared with")]
     fn password(user: &str, password: &str) -> Option<Credential> {
         Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
     }

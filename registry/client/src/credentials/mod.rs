@@ -1,6 +1,6 @@
 //! Credentials: our own, then Docker's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Result;
 
@@ -36,7 +36,7 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// Those in our folder, and Docker's in `$DOCKER_CONFIG` or `~/.docker`.
-    pub(crate) fn new(home: Option<PathBuf>, docker: Option<PathBuf>) -> Self {
+    pub(crate) fn new(home: Option<&Path>, docker: Option<PathBuf>) -> Self {
         Self { own: home.map(Own::new), docker }
     }
 

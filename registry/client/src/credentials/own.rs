@@ -31,12 +31,8 @@ struct Entry {
 }
 
 impl Own {
-    pub(crate) fn new(home: PathBuf) -> Self {
+    pub(crate) fn new(home: &Path) -> Self {
         Self { path: home.join("credentials.json") }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     pub(crate) fn get(&self, host: &str) -> Result<Option<Credential>> {
@@ -107,11 +103,11 @@ mod tests {
     #[test]
     fn kept_for_the_owner_and_forgotten() {
         let home = tempfile::tempdir().unwrap();
-        let own = Own::new(home.path().join("home"));
+        let own = Own::new(&home.path().join("home"));
         assert_eq!(own.get("a.example").unwrap(), None);
         own.set("A.example", "me", "secret").unwrap();
         own.set("index.docker.io", "hub", "too").unwrap();
-        let mode = fs::metadata(own.path()).unwrap().permissions().mode();
+        let mode = fs::metadata(&own.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let password = |user: &str, password: &str| {
             Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
@@ -121,7 +117,7 @@ mod tests {
         assert!(own.forget("a.example").unwrap());
         assert!(!own.forget("a.example").unwrap());
         assert_eq!(own.get("a.example").unwrap(), None);
-        fs::write(own.path(), "{").unwrap();
+        fs::write(&own.path, "{").unwrap();
         assert!(own.get("docker.io").is_err(), "a broken file is said, not overwritten");
     }
 }

@@ -22,6 +22,16 @@ pub(crate) enum Check {
     GitBlob(String),
 }
 
+impl Check {
+    /// The digest, where that is what is checked.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Digest(digest) => Some(digest.clone()),
+            Self::GitBlob(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

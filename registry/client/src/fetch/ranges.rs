@@ -1,6 +1,7 @@
 //! Which bytes of a file are there, and a journal of it that outlives the process.
 
 use std::{
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{self, Read, Write as _},
     path::{Path, PathBuf},
@@ -109,7 +110,8 @@ impl Journal {
     pub(super) fn rewrite(&self, ranges: &Ranges, size: u64) -> Result<()> {
         let mut text = format!("mdl-ranges {size}\n");
         for (start, end) in &ranges.0 {
-            text.push_str(&format!("{start} {end}\n"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{start} {end}");
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.set_len(0)

@@ -32,7 +32,7 @@ pub(crate) struct Http {
     /// For this machine: a proxy would look for the peer on its own.
     direct: reqwest::Client,
     pub(crate) limits: Limits,
-    pub(crate) plain_http: bool,
+    pub(crate) plain: bool,
     pub(crate) progress: Arc<dyn Progress>,
 }
 
@@ -108,7 +108,7 @@ impl Http {
             proxied: build(false).map_err(failed)?,
             direct: build(true).map_err(failed)?,
             limits: options.limits.clone(),
-            plain_http: options.plain_http,
+            plain: options.plain_http,
             progress: options.progress.clone(),
         })
     }
@@ -117,7 +117,7 @@ impl Http {
     pub(crate) fn allow(&self, url: &Url) -> Result<()> {
         match url.scheme() {
             "https" => Ok(()),
-            "http" if self.plain_http || is_loopback(url) => Ok(()),
+            "http" if self.plain || is_loopback(url) => Ok(()),
             "http" => Err(Error::refused(
                 format!("{} would be reached without TLS", place(url)),
                 "give --plain-http to allow it",

@@ -101,6 +101,21 @@ impl Layout {
         Ok(digest)
     }
 
+    /// Puts down bytes under their digest, of whatever kind it is.
+    ///
+    /// # Errors
+    /// [`Error::DigestMismatch`], [`Error::Io`], [`Error::NoSpace`].
+    pub fn put_manifest(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let found = Digest::with(digest.algorithm(), bytes);
+        if found != *digest {
+            return Err(Error::DigestMismatch { stated: digest.clone(), found });
+        }
+        if self.has_blob(digest)? != Some(bytes.len() as u64) {
+            self.write(&self.blob_path(digest), bytes)?;
+        }
+        Ok(())
+    }
+
     /// Takes in a file; with its digest, where it is known, unread but for copying. Gives digest and size.
     ///
     /// # Errors
