@@ -2,14 +2,25 @@
 //!
 //! One file, `metadata.redb`; a commit is atomic and durable when it returns. Blobs' bytes are files of their own.
 
-use std::{fmt, io, path::Path};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use redb::{Database, StorageBackend, TableDefinition};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, StorageBackend, TableDefinition,
+    WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
     disk::{Disk, DiskFile},
+    error::io_error,
 };
 
 /// Digest → size of every blob whose file is there.
@@ -37,6 +48,9 @@ pub(crate) const VIEWS: TableDefinition<'_, (&str, &str, &str), &[u8]> =
     TableDefinition::new("views");
 /// Upload → [`Session`] as JSON.
 pub(crate) const UPLOADS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("uploads");
+
+/// The metadata before they are whole.
+const PART: &str = "metadata.redb.part";
 
 /// What is kept of a manifest beside its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,28 +83,97 @@ pub(crate) struct Session {
     pub(crate) touched: u64,
 }
 
-/// Opens the metadata, made anew where there is none.
-pub(crate) fn open(disk: &dyn Disk, root: &Path) -> Result<Database> {
-    let path = root.join("metadata.redb");
-    let failed = |what, source| Error::Io { what, path: path.clone(), source };
-    let file = match disk.open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = disk.create(&path).map_err(|error| failed("create", error))?;
-            disk.sync_folder(root).map_err(|error| failed("flush the folder of", error))?;
-            file
+/// The opened metadata. After a failure of the disk (it is full, say) redb takes nothing more; they are then opened anew.
+pub(crate) struct Metadata {
+    root: PathBuf,
+    disk: Arc<dyn Disk>,
+    current: RwLock<Arc<Opened>>,
+}
+
+struct Opened {
+    database: Database,
+    /// Whether an operation on the file failed.
+    failed: Arc<AtomicBool>,
+}
+
+impl Metadata {
+    /// Opens the metadata, made anew where there are none.
+    pub(crate) fn open(disk: Arc<dyn Disk>, root: &Path) -> Result<Self> {
+        let current = RwLock::new(Arc::new(Opened::open(&*disk, root)?));
+        // Where a crash made of its renaming a second name.
+        let _ = disk.remove(&root.join(PART));
+        Ok(Self { root: root.to_owned(), disk, current })
+    }
+
+    pub(crate) fn read(&self) -> Result<ReadTransaction> {
+        self.working()?.database.begin_read().map_err(|error| broken(&self.root, error))
+    }
+
+    /// Waits for the writer before.
+    pub(crate) fn write(&self) -> Result<WriteTransaction> {
+        let mut current = self.working()?;
+        loop {
+            match current.database.begin_write().map_err(redb::Error::from) {
+                // Of the writer that was waited for.
+                Err(redb::Error::PreviousIo) => current = self.working()?,
+                other => return other.map_err(|error| broken(&self.root, error)),
+            }
         }
-        other => other.map_err(|error| failed("open", error))?,
-    };
-    let database = Database::builder().set_cache_size(32 << 20).create_with_backend(Backend(file));
-    let database = database.map_err(|error| broken(root, error))?;
-    let write = database.begin_write().map_err(|error| broken(root, error))?;
-    make_tables(&write).map_err(|error| broken(root, error))?;
-    write.commit().map_err(|error| broken(root, error))?;
-    Ok(database)
+    }
+
+    fn working(&self) -> Result<Arc<Opened>> {
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        if !current.failed.load(Ordering::Acquire) {
+            return Ok(current);
+        }
+        drop(current);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.failed.load(Ordering::Acquire) {
+            // Whoever still works with the failed one gets nothing but errors from it.
+            *current = Arc::new(Opened::open(&*self.disk, &self.root)?);
+        }
+        Ok(Arc::clone(&current))
+    }
+}
+
+impl Opened {
+    fn open(disk: &dyn Disk, root: &Path) -> Result<Self> {
+        let path = root.join("metadata.redb");
+        let file = match disk.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::make(disk, root)?;
+                disk.open(&path)
+            }
+            other => other,
+        };
+        Self::with(file.map_err(|error| io_error("open", &path, error))?, root)
+    }
+
+    /// Makes the metadata under another name: what has theirs is whole.
+    fn make(disk: &dyn Disk, root: &Path) -> Result<()> {
+        let (path, part) = (root.join("metadata.redb"), root.join(PART));
+        // Of a crash.
+        let _ = disk.remove(&part);
+        let file = disk.create(&part).map_err(|error| io_error("create", &part, error))?;
+        let made = Self::with(file, root)?;
+        let write = made.database.begin_write().map_err(|error| broken(root, error))?;
+        make_tables(&write).map_err(|error| broken(root, error))?;
+        write.commit().map_err(|error| broken(root, error))?;
+        drop(made);
+        let named = disk.rename(&part, &path).and_then(|()| disk.sync_folder(root));
+        named.map_err(|error| io_error("rename to", &path, error))
+    }
+
+    fn with(file: Box<dyn DiskFile>, root: &Path) -> Result<Self> {
+        let failed = Arc::new(AtomicBool::new(false));
+        let backend = Backend { file, failed: Arc::clone(&failed) };
+        let database = Database::builder().set_cache_size(32 << 20).create_with_backend(backend);
+        Ok(Self { database: database.map_err(|error| broken(root, error))?, failed })
+    }
 }
 
 /// Digests and sizes of all blobs whose files are there.
-pub(crate) fn blobs(read: &redb::ReadTransaction) -> Result<Vec<(String, u64)>, redb::Error> {
+pub(crate) fn blobs(read: &ReadTransaction) -> Result<Vec<(String, u64)>, redb::Error> {
     use redb::ReadableTable as _;
     let mut all = Vec::new();
     for entry in read.open_table(BLOBS)?.iter()? {
@@ -101,7 +184,7 @@ pub(crate) fn blobs(read: &redb::ReadTransaction) -> Result<Vec<(String, u64)>, 
 }
 
 /// So that reading never meets a table that is not there.
-fn make_tables(write: &redb::WriteTransaction) -> Result<(), redb::TableError> {
+fn make_tables(write: &WriteTransaction) -> Result<(), redb::TableError> {
     write.open_table(BLOBS)?;
     write.open_table(HELD)?;
     write.open_table(HOLDERS)?;
@@ -119,17 +202,30 @@ fn make_tables(write: &redb::WriteTransaction) -> Result<(), redb::TableError> {
 pub(crate) fn broken(root: &Path, error: impl Into<redb::Error>) -> Error {
     let path = root.join("metadata.redb");
     match error.into() {
-        redb::Error::Io(source) if source.kind() == io::ErrorKind::StorageFull => {
-            Error::NoSpace(path)
+        redb::Error::Io(source) => io_error("read or write", &path, source),
+        redb::Error::PreviousIo => {
+            let source = io::Error::other("an operation on it failed meanwhile");
+            Error::Io { what: "read or write", path, source }
         }
-        redb::Error::Io(source) => Error::Io { what: "read or write", path, source },
         redb::Error::DatabaseAlreadyOpen => Error::Locked(root.to_owned()),
         other => Error::Corrupt { path, what: other.to_string() },
     }
 }
 
 /// A file of the store's disk under redb.
-struct Backend(Box<dyn DiskFile>);
+struct Backend {
+    file: Box<dyn DiskFile>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Backend {
+    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+}
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,25 +235,25 @@ impl fmt::Debug for Backend {
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.noted(self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.0.read_at(offset, out)? < out.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match self.noted(self.file.read_at(offset, out))? {
+            read if read < out.len() => self.noted(Err(io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.noted(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        self.noted(self.file.sync())
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, bytes)
+        self.noted(self.file.write_at(offset, bytes))
     }
 }

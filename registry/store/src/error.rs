@@ -1,6 +1,9 @@
 //! What can go wrong in a store.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{Digest, Name};
 
@@ -106,4 +109,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// An error of a file operation, with a full disk told apart.
+pub(crate) fn io_error(what: &'static str, path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::NoSpace(path.to_owned())
+        }
+        _ => Error::Io { what, path: path.to_owned(), source },
+    }
 }

@@ -5,6 +5,7 @@
 mod inspect_ref;
 mod ollama_templates;
 mod pack;
+mod power_loss;
 
 /// Text with every digest, whole or shortened, replaced: those of what this version of the program writes change with
 /// its version.

@@ -117,18 +117,20 @@ impl Inner {
         if found != *digest {
             return Err(Error::DigestMismatch { stated: digest.clone(), found });
         }
-        let path = self.upload_path(&self.unguessable()?);
+        let id = self.unguessable()?;
+        let _busy = self.writers.begin(&id).ok_or(Error::UploadBusy)?;
+        let path = self.upload_path(&id);
         let file = self.disk.create(&path).map_err(|error| io_error("create", &path, error))?;
-        let written = file
-            .write_at(0, bytes)
-            .and_then(|()| file.sync())
-            .map_err(|error| io_error("write", &path, error));
-        if let Err(error) = written {
-            let _ = self.disk.remove(&path);
-            return Err(error);
-        }
+        let written = file.write_at(0, bytes).and_then(|()| file.sync());
         drop(file);
-        self.adopt(repo, digest, bytes.len() as u64, &path, None)
+        let done = written
+            .map_err(|error| io_error("write", &path, error))
+            .and_then(|()| self.adopt(repo, digest, bytes.len() as u64, &path, None));
+        if done.is_err() {
+            // Where this fails too, a collection takes it.
+            let _ = self.disk.remove(&path);
+        }
+        done
     }
 
     /// Removes the file of a blob that nobody holds any more; it is out of the metadata already, and guarded.

@@ -23,6 +23,7 @@ impl Inner {
         self.collect_blobs(dry_run, &mut found)?;
         if !dry_run {
             self.collect_orphans()?;
+            self.clean_uploads()?;
         }
         Ok(found)
     }
@@ -191,19 +192,26 @@ impl Inner {
         Ok(())
     }
 
-    /// Files of uploads that no session knows; called before anybody can begin one.
+    /// Files of uploads that no session knows and nobody is writing.
     pub(super) fn clean_uploads(&self) -> Result<()> {
         let folder = self.root.join("uploads");
         let names =
             self.disk.list(&folder).map_err(|error| super::io_error("list", &folder, error))?;
-        let read = self.read()?;
-        let known = |name: &str| -> Result<bool, redb::Error> {
-            Ok(read.open_table(UPLOADS)?.get(name)?.is_some())
-        };
         for name in names {
-            if !known(&name).map_err(|error| self.broken(error))? {
+            // Who has it is about to make a blob of it, or has just done so.
+            let Some(_busy) = self.writers.begin(&name) else { continue };
+            let read = self.read()?;
+            let known = || -> Result<bool, redb::Error> {
+                Ok(read.open_table(UPLOADS)?.get(name.as_str())?.is_some())
+            };
+            if !known().map_err(|error| self.broken(error))? {
                 let path = folder.join(&name);
-                self.disk.remove(&path).map_err(|error| super::io_error("remove", &path, error))?;
+                match self.disk.remove(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(super::io_error("remove", &path, error));
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(())

@@ -384,20 +384,38 @@ impl Inner {
         let value = view_value(&names, body);
         let (name, key) = (repo.as_str(), manifest.to_string());
         let write = self.write()?;
-        let put = || -> Result<bool, redb::Error> {
-            if write.open_table(MANIFESTS)?.get((name, key.as_str()))?.is_none() {
-                return Ok(false);
-            }
-            write.open_table(VIEWS)?.insert((name, key.as_str(), kind), value.as_slice())?;
-            let mut uses = write.open_table(USES)?;
-            for used in &names {
-                uses.insert((name, used.as_str(), key.as_str()), ())?;
-            }
-            Ok(true)
+        let record = || -> Asked<Option<Vec<u8>>> {
+            let table = write.open_table(MANIFESTS)?;
+            Ok(table.get((name, key.as_str()))?.map(|record| record.value().to_vec()))
         };
-        if !put().map_err(|error| self.broken(error))? {
-            return Err(manifest_unknown(repo, manifest));
-        }
+        let record = record().map_err(|error| self.broken(error))?;
+        let record: Record =
+            self.decode(&record.ok_or_else(|| manifest_unknown(repo, manifest))?)?;
+        let put = || -> Asked<()> {
+            let mut views = write.open_table(VIEWS)?;
+            let before = views.insert((name, key.as_str(), kind), value.as_slice())?;
+            let mut unused = before.map(|it| view_blobs(it.value())).unwrap_or_default();
+            let mut used: Vec<String> =
+                record.blobs.iter().chain(&record.manifests).cloned().collect();
+            for entry in views.range((name, key.as_str(), "")..)? {
+                let entry = entry?;
+                let (of, manifest, _) = entry.0.value();
+                if of != name || manifest != key {
+                    break;
+                }
+                used.extend(view_blobs(entry.1.value()));
+            }
+            unused.retain(|digest| !used.contains(digest));
+            let mut uses = write.open_table(USES)?;
+            for digest in &unused {
+                uses.remove((name, digest.as_str(), key.as_str()))?;
+            }
+            for digest in &names {
+                uses.insert((name, digest.as_str(), key.as_str()), ())?;
+            }
+            Ok(())
+        };
+        put().map_err(|error| self.broken(error))?;
         self.commit(write)
     }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! # Order of writing
-//! A blob's file is flushed, renamed to its place, its folder flushed, and only then named in the metadata. It is
+//! A blob's file is flushed, gets its name, its folder is flushed, and only then is it named in the metadata. It is
 //! removed from the metadata before its file goes. So the metadata never promise a file that is not there; what is
 //! there without being named is garbage, and goes with the next collection. Between the look at the metadata and the
 //! work on the file no other thread may touch the same digest: [`Guards`].
@@ -38,11 +38,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{ReadTransaction, WriteTransaction};
 
 use crate::{
     Digest, Error, Limits, Result, db,
     disk::{Disk, RealDisk},
+    error::io_error,
 };
 
 /// What a store gets from outside, so that a history can be replayed.
@@ -96,7 +97,7 @@ struct Inner {
     world: Arc<dyn World>,
     limits: Limits,
     keep: Keep,
-    database: Database,
+    metadata: db::Metadata,
     /// Leases renewed by looking; those of before a restart are made up for by `opened`.
     seen: Mutex<BTreeMap<(String, String), u64>>,
     opened: u64,
@@ -193,16 +194,12 @@ impl Inner {
         let folders = ["blobs", "blobs/sha256", "blobs/sha512", "uploads"];
         for folder in folders {
             let path = root.join(folder);
-            disk.create_folder(&path).map_err(|source| Error::Io {
-                what: "create",
-                path: path.clone(),
-                source,
-            })?;
+            disk.create_folder(&path).map_err(|error| io_error("create", &path, error))?;
         }
         for folder in ["", "blobs"] {
             sync_folder(&*disk, &root.join(folder))?;
         }
-        let database = db::open(&*disk, root)?;
+        let metadata = db::Metadata::open(Arc::clone(&disk), root)?;
         let opened = world.now();
         let store = Self {
             root: root.to_owned(),
@@ -210,7 +207,7 @@ impl Inner {
             world,
             limits,
             keep,
-            database,
+            metadata,
             seen: Mutex::default(),
             opened,
             guards: Guards([const { Mutex::new(()) }; 64]),
@@ -230,11 +227,11 @@ impl Inner {
     }
 
     fn read(&self) -> Result<ReadTransaction> {
-        self.database.begin_read().map_err(|error| self.broken(error))
+        self.metadata.read()
     }
 
     fn write(&self) -> Result<WriteTransaction> {
-        self.database.begin_write().map_err(|error| self.broken(error))
+        self.metadata.write()
     }
 
     fn commit(&self, write: WriteTransaction) -> Result<()> {
@@ -268,16 +265,6 @@ impl Inner {
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<(String, String), u64>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An error of a file operation, with a full disk told apart.
-fn io_error(what: &'static str, path: &Path, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::NoSpace(path.to_owned())
-        }
-        _ => Error::Io { what, path: path.to_owned(), source },
     }
 }
 

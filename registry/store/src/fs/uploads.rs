@@ -6,6 +6,8 @@
 
 use std::{
     collections::BTreeSet,
+    io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
@@ -28,7 +30,7 @@ const BUFFER: usize = 1 << 20;
 pub(super) struct Writers(Arc<Mutex<BTreeSet<String>>>);
 
 impl Writers {
-    fn begin(&self, id: &str) -> Option<Busy> {
+    pub(super) fn begin(&self, id: &str) -> Option<Busy> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(id.to_owned()).then(|| Busy { all: self.clone(), id: id.to_owned() })
     }
@@ -36,7 +38,7 @@ impl Writers {
 
 /// Ends when dropped.
 #[derive(Debug)]
-struct Busy {
+pub(super) struct Busy {
     all: Writers,
     id: String,
 }
@@ -137,11 +139,10 @@ impl Inner {
         hasher.ok_or_else(|| self.corrupt("an upload's hash state is damaged"))
     }
 
-    /// As [`Inner::upload_file`]. A crash between the renaming of a blob and its naming in the metadata leaves a session
-    /// without a file: it is over.
+    /// As [`Inner::upload_file`]. A session without a file (somebody removed it) is over.
     fn session_file(&self, repo: &Name, id: &UploadId, len: u64) -> Result<Box<dyn DiskFile>> {
         match self.upload_file(&id.0, len) {
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 self.forget(&id.0)?;
                 Err(Error::UploadUnknown(repo.clone()))
             }
@@ -212,18 +213,21 @@ impl Inner {
         repo: &Name,
         digest: &Digest,
         size: u64,
-        from: &std::path::Path,
+        from: &Path,
         upload: Option<&str>,
     ) -> Result<()> {
         let path = self.blob_path(digest);
         let folder = path.parent().unwrap_or(&self.root).to_owned();
         let guard = self.guards.of(digest);
-        if self.blob_size(digest)?.is_some() {
-            // Somebody was faster with the same content.
-            self.disk.remove(from).map_err(|error| io_error("remove", from, error))?;
-        } else {
+        if self.blob_size(digest)?.is_none() {
             self.disk.create_folder(&folder).map_err(|error| io_error("create", &folder, error))?;
-            self.disk.rename(from, &path).map_err(|error| io_error("rename to", &path, error))?;
+            if upload.is_some() {
+                self.second_name(from, &path)?;
+            } else {
+                self.disk
+                    .rename(from, &path)
+                    .map_err(|error| io_error("rename to", &path, error))?;
+            }
             sync_folder(&*self.disk, &folder)?;
             if let Some(above) = folder.parent() {
                 sync_folder(&*self.disk, above)?;
@@ -244,7 +248,30 @@ impl Inner {
         put().map_err(|error| self.broken(error))?;
         self.commit(write)?;
         drop(guard);
+        // Gone where it was renamed. What cannot be removed is garbage, which goes when the store is opened next.
+        let _ = self.disk.remove(from);
         Ok(())
+    }
+
+    /// Lets an upload's file have its blob's name too. It keeps its own until the metadata name the blob, so that a crash
+    /// in between takes nothing from the upload.
+    fn second_name(&self, from: &Path, to: &Path) -> Result<()> {
+        let link = || match self.disk.link(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // A crash left it, and nothing names it.
+                self.disk.remove(to)?;
+                self.disk.link(from, to)
+            }
+            other => other,
+        };
+        // Not every file system has links.
+        let linked = link().or_else(|error| match error.kind() {
+            io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied => {
+                self.disk.rename(from, to)
+            }
+            _ => Err(error),
+        });
+        linked.map_err(|error| io_error("give its name to", to, error))
     }
 
     /// Forgets an upload: first in the metadata, then its file.

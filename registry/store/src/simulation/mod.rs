@@ -104,6 +104,8 @@ struct State {
     /// Counts crashes: files that were open before one are gone.
     life: u64,
     operations: u64,
+    /// Over all that was written.
+    sum: u64,
 }
 
 impl State {
@@ -178,6 +180,7 @@ impl SimDisk {
             full: false,
             life: 0,
             operations: 0,
+            sum: 0,
         })))
     }
 
@@ -206,15 +209,30 @@ impl SimDisk {
         state.life += 1;
     }
 
+    /// The program is killed, if the power did not go before, and starts anew: what it had open is gone, and all else is as
+    /// it was, flushed or not.
+    pub fn kill(&self) {
+        let mut state = self.state();
+        state.out = false;
+        state.fuse = None;
+        state.life += 1;
+    }
+
+    /// Lets the power go now.
+    pub fn cut_power(&self) {
+        self.state().out = true;
+    }
+
     /// While the disk is full, about half of what needs space fails, writes after some of their bytes.
     pub fn fill(&self, full: bool) {
         self.state().full = full;
     }
 
-    /// Changing operations so far.
+    /// Changing operations so far, and a sum over them: the same for the same history.
     #[must_use]
-    pub fn operations(&self) -> u64 {
-        self.state().operations
+    pub fn trace(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.operations, state.sum)
     }
 
     /// All files with their lengths, in order of their paths.
@@ -257,6 +275,10 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.state().change(true, |tree| tree.rename(from, to))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.state().change(true, |tree| tree.link(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -322,6 +344,9 @@ impl DiskFile for SimFile {
             state.change(false, |tree| tree.write(self.id, offset, part))?;
             return Err(full);
         }
+        state.sum = bytes.iter().fold(state.sum ^ offset, |sum, byte| {
+            sum.rotate_left(5).wrapping_add(u64::from(*byte))
+        });
         state.change(false, |tree| tree.write(self.id, offset, bytes))
     }
 

@@ -230,6 +230,17 @@ impl Tree {
         Ok(())
     }
 
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let id = self.file_at(from)?;
+        let (target, new) = self.place(to)?;
+        let folder = self.folder(target)?;
+        if folder.now.contains_key(new) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        folder.set(new, Some(id));
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.file_at(path)?;
         let (folder, name) = self.place(path)?;
