@@ -148,16 +148,8 @@ impl FsStore {
     /// # Errors
     /// [`Error::Locked`] while another process has it open, [`Error::Corrupt`], [`Error::Io`].
     pub fn open_keeping(root: &Path, limits: Limits, keep: Keep) -> Result<Self> {
-        let failed = |what, source| Error::Io { what, path: root.to_owned(), source };
-        std::fs::create_dir_all(root).map_err(|error| failed("create", error))?;
-        let path = root.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = lock.map_err(|error| failed("open the lock in", error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked(root.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
-        }
+        std::fs::create_dir_all(root).map_err(|error| io_error("create", root, error))?;
+        let lock = lock(root)?;
         let mut inner = Inner::open(Arc::new(RealDisk), Arc::new(RealWorld), root, limits, keep)?;
         inner.lock = Some(lock);
         Ok(Self(Arc::new(inner)))
@@ -265,6 +257,18 @@ impl Inner {
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<(String, String), u64>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks a folder for as long as the file is open.
+fn lock(root: &Path) -> Result<File> {
+    let path = root.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(|error| io_error("open", &path, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(root.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", root, error)),
     }
 }
 
