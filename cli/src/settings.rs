@@ -53,9 +53,9 @@ fn named(name: &str) -> Result<Tier, Failure> {
 }
 
 fn default_home() -> Option<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
-    Some(cache?.join("mdl"))
+    let data = env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/share")));
+    Some(data?.join("mdl"))
 }
 
 fn read(home: &std::path::Path) -> Result<File, Failure> {

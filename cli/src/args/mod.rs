@@ -42,7 +42,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, help_heading = "Global options", env = "MDL_TIER", hide_env_values = true, value_name = "TIER", value_parser = ["portable", "avx2", "avx512"])]
     pub(crate) tier: Option<String>,
 
-    /// Folder for caches and settings [default: ~/.cache/mdl]
+    /// Folder for caches and settings [default: ~/.local/share/mdl]
     #[arg(long, global = true, help_heading = "Global options", env = "MDL_HOME", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,
 

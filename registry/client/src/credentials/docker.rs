@@ -197,7 +197,7 @@ mod tests {
         let bearer = Some(Credential::Bearer("ready".to_owned()));
         assert_eq!(find(&path, "c.example").unwrap(), bearer);
         assert_eq!(find(&path, "d.example").unwrap(), None);
-        fs::write(&path, "[]").unwrap();
+        fs::write(&path, "{").unwrap();
         assert!(find(&path, "a.example").is_err());
     }
 
