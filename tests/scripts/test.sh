@@ -4,13 +4,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/scripts/setup.sh
-packages cmake=cmake g++=g++ npm=npm
+packages cmake=cmake g++=g++ npm=npm skopeo=skopeo chromium=chromium chromedriver=chromium-driver
+headers nlohmann/json.hpp=nlohmann-json3-dev stb/stb_image.h=libstb-dev
 
 started=$SECONDS
 step() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - started)); }
 
 step "peers and models"
-if ! bash tests/scripts/cache.sh peers models reference converter tokenizers; then
+if ! bash tests/scripts/cache.sh peers clients models reference converter tokenizers; then
   [ -z "${MDL_TEST_REQUIRE:-}" ] || exit 1
   echo "warning: some peers or models could not be had; their tests will be skipped" >&2
 fi

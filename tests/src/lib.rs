@@ -3,8 +3,12 @@
 //!
 //! `tests/scripts/cache.sh` fills the cache folder.
 
+pub mod browser;
 pub mod hostile;
+pub mod http;
+pub mod liar;
 mod place;
+pub mod server;
 
 pub use place::Place;
 use std::{
@@ -40,6 +44,26 @@ pub fn peer(name: &str) -> Option<PathBuf> {
 /// llama.cpp's source tree.
 pub fn peer_source() -> Option<PathBuf> {
     present(cache().join("peers/llama-cpp-python-0.3.36/src"))
+}
+
+/// A client or peer registry: `oras`, `crane`, `regctl`, `conformance`, `registry` (distribution), `ollama`.
+pub fn client(name: &str) -> Option<PathBuf> {
+    let folder = match name {
+        "oras" => "oras-1.3.6",
+        "crane" => "crane-0.22.1",
+        "regctl" => "regctl-0.11.7",
+        "conformance" => "conformance-20260831",
+        "registry" => "distribution-3.1.2",
+        "ollama" => "ollama-0.17.4",
+        _ => return None,
+    };
+    present(cache().join("clients").join(folder).join(name))
+}
+
+/// A program that the system has.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 /// A real GGUF model: `SmolLM2-135M-Instruct.Q4_1.gguf`, `gemma-3-270m-q4_k_m.gguf`,

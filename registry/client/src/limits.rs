@@ -28,6 +28,8 @@ pub struct Limits {
     pub answer: Duration,
     /// Times that a request is tried while nothing moves on.
     pub attempts: u32,
+    /// The same while no peer has ever answered.
+    pub attempts_to_reach: u32,
     /// Pause before the second try; doubled for each further one.
     pub pause: Duration,
     /// Longest pause, also when a peer asks for a longer one.
@@ -54,6 +56,7 @@ impl Default for Limits {
             idle: Duration::from_mins(1),
             answer: Duration::from_mins(15),
             attempts: 7,
+            attempts_to_reach: 3,
             pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(2),
             ranges_from: 64 << 20,

@@ -226,9 +226,9 @@ fn count(pushed: &mut Pushed, blob: &Blob, sent: Sent) {
     match sent {
         Sent::Found => pushed.found += 1,
         Sent::Mounted => pushed.mounted += 1,
-        Sent::Uploaded => {
+        Sent::Uploaded { resumed } => {
             pushed.sent += 1;
-            pushed.sent_bytes += blob.size;
+            pushed.sent_bytes += blob.size.saturating_sub(resumed);
         }
     }
 }

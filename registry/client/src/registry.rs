@@ -99,12 +99,13 @@ impl Repository {
     /// # Errors
     /// [`Error::Unknown`], [`Error::Broken`] where its bytes are not what was asked for.
     pub(crate) async fn manifest(&self, reference: &Reference, accept: &str) -> Result<Manifest> {
-        let address = self.address(reference);
         match self.find_manifest(reference, accept).await? {
             Some(manifest) => Ok(manifest),
             None => {
-                let what = format!("manifest {address}");
-                Err(Error::Unknown { host: self.peer.host.clone(), what })
+                let host = self.peer.host.clone();
+                let address = self.address(reference).to_string();
+                let bare = address.strip_prefix(&format!("{host}/")).unwrap_or(&address);
+                Err(Error::Unknown { what: format!("manifest {bare}"), host })
             }
         }
     }

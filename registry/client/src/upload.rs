@@ -28,7 +28,10 @@ pub(crate) struct Blob {
 pub(crate) enum Sent {
     Found,
     Mounted,
-    Uploaded,
+    /// Sent, but for what an earlier run had sent of it.
+    Uploaded {
+        resumed: u64,
+    },
 }
 
 /// Chunks that a proxy refuses are made smaller, down to this.
@@ -62,15 +65,16 @@ pub(crate) async fn send(
             return Ok(Sent::Mounted);
         }
     }
-    if large {
-        upload.streamed().await?;
+    let resumed = if large {
+        upload.streamed().await?
     } else {
         upload.at_once().await?;
-    }
+        0
+    };
     if let Some(held) = &upload.held {
         held.forget();
     }
-    Ok(Sent::Uploaded)
+    Ok(Sent::Uploaded { resumed })
 }
 
 struct Upload<'a> {
@@ -159,7 +163,7 @@ impl Upload<'_> {
     /// POST and one PUT.
     async fn at_once(&mut self) -> Result<()> {
         let http = self.to.peer.http.clone();
-        let mut patience = Patience::new(&http.limits);
+        let mut patience = Patience::new(&http);
         loop {
             let session = self.begin().await?;
             let call = Call::new(Method::PUT, with_digest(&session.url, &self.blob.digest));
@@ -170,19 +174,23 @@ impl Upload<'_> {
             };
             match sent {
                 Ok(()) => return Ok(()),
-                Err(error) => patience.wait(error, http.progress.as_ref()).await?,
+                Err(error) => {
+                    self.make_room(&session, &error).await;
+                    patience.wait(error).await?;
+                }
             }
         }
     }
 
-    /// POST, one PATCH or as many as it takes, and an empty PUT.
-    async fn streamed(&mut self) -> Result<()> {
+    /// POST, one PATCH or as many as it takes, and an empty PUT. Gives how much was there before.
+    async fn streamed(&mut self) -> Result<u64> {
         let http = self.to.peer.http.clone();
-        let mut patience = Patience::new(&http.limits);
+        let mut patience = Patience::new(&http);
         let mut session = self.kept_session().await?;
         let mut lost = 0;
         // Counted, so that what is undone later is what was counted.
         let mut counted = session.as_ref().map_or(0, |session| session.offset);
+        let resumed = counted;
         http.progress.skip(counted);
         loop {
             let mut open = match session.take() {
@@ -190,7 +198,7 @@ impl Upload<'_> {
                 None => self.begin().await?,
             };
             match self.step(&mut open).await {
-                Ok(Step::Done) => return Ok(()),
+                Ok(Step::Done) => return Ok(resumed),
                 Ok(Step::Moved) => {
                     counted = open.offset;
                     patience.renew();
@@ -206,7 +214,8 @@ impl Upload<'_> {
                     tokio::time::sleep(http.limits.pause).await;
                 }
                 Err(error) => {
-                    patience.wait(error, http.progress.as_ref()).await?;
+                    self.make_room(&open, &error).await;
+                    patience.wait(error).await?;
                     session = self.status(&open.url, open.least).await?;
                     let now = session.as_ref().map_or(0, |session| session.offset);
                     if now > counted {
@@ -218,6 +227,19 @@ impl Upload<'_> {
                     counted = now;
                 }
             }
+        }
+    }
+
+    /// What a full disk holds of a blob that does not fit is in everybody's way: it goes.
+    async fn make_room(&self, session: &Session, error: &Error) {
+        if !matches!(error, Error::Status { status: 507, .. }) {
+            return;
+        }
+        // The registry will drop it at its time, where this fails.
+        let call = empty(Method::DELETE, session.url.clone());
+        let _ = self.to.peer.ask(&call, &self.scope).await;
+        if let Some(held) = &self.held {
+            held.forget();
         }
     }
 

@@ -2,10 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod client_hostile;
+mod clients;
+mod conformance;
+mod distribution;
+mod faults;
+mod hub;
+mod huggingface;
 mod inspect_ref;
+mod llama_server;
+mod ollama;
 mod ollama_templates;
 mod pack;
+mod pages;
 mod power_loss;
+mod server_hostile;
+mod stops;
+mod tokens;
+
+use mdl_tests::Place;
+use serde_json::Value;
+
+/// What a command gives as JSON.
+fn json(place: &Place, arguments: &[&str]) -> Value {
+    let text = place.says(&[arguments, &["--json", "--quiet"]].concat());
+    serde_json::from_str(&text).unwrap()
+}
 
 /// Text with every digest, whole or shortened, replaced: those of what this version of the program writes change with
 /// its version.

@@ -10,12 +10,6 @@ use std::{
 use mdl_tests::{Place, need};
 use serde_json::Value;
 
-/// What a command gives as JSON.
-fn json(place: &Place, arguments: &[&str]) -> Value {
-    let text = place.says(&[arguments, &["--json"]].concat());
-    serde_json::from_str(&text).unwrap()
-}
-
 /// Where the local store keeps a blob.
 fn blob(place: &Place, digest: &str) -> PathBuf {
     let (algorithm, hex) = digest.split_once(':').unwrap();
@@ -30,7 +24,7 @@ fn manifest(place: &Place, digest: &str) -> Value {
 fn a_folder_becomes_a_package() {
     let place = Place::new();
     insta::assert_snapshot!("pack_folder", place.says(&["pack", "data/tiny", "team/tiny:v1"]));
-    let report = json(&place, &["pack", "data/tiny", "team/tiny:again"]);
+    let report = super::json(&place, &["pack", "data/tiny", "team/tiny:again"]);
     assert_eq!(report["version"], 1);
     let digest = report["digest"].as_str().unwrap();
     let manifest = manifest(&place, digest);
@@ -56,7 +50,7 @@ fn a_folder_becomes_a_package() {
         let path = entry.unwrap().path();
         fs::copy(&path, other.path("copy").join(path.file_name().unwrap())).unwrap();
     }
-    assert_eq!(json(&other, &["pack", "copy", "x"])["digest"], digest);
+    assert_eq!(super::json(&other, &["pack", "copy", "x"])["digest"], digest);
 }
 
 #[test]
@@ -75,12 +69,13 @@ fn a_quantized_file_takes_its_recipe_and_report_along() {
     ];
     let shape = ["--context", "64", "--json", "--quiet"];
     fs::write(place.path("report.json"), place.says(&[&eval[..], &shape].concat())).unwrap();
-    let report = json(&place, &["pack", "q4.gguf", "team/tiny:q4", "--report", "report.json"]);
+    let report =
+        super::json(&place, &["pack", "q4.gguf", "team/tiny:q4", "--report", "report.json"]);
     let files = report["files"].as_array().unwrap();
     assert_eq!((files.len(), &files[0]["name"]), (1, &Value::from("q4.gguf")));
     let digest = report["digest"].as_str().unwrap();
 
-    let recipe = json(&place, &["inspect", "q4.gguf"])["recipe"].clone();
+    let recipe = super::json(&place, &["inspect", "q4.gguf"])["recipe"].clone();
     for (kind, document) in [
         ("application/vnd.mdl.recipe.v1+toml", recipe.as_str().unwrap().to_owned()),
         (
@@ -97,9 +92,9 @@ fn a_quantized_file_takes_its_recipe_and_report_along() {
         assert_eq!(fs::read_to_string(blob(&place, layer)).unwrap(), document);
     }
     // They live as long as what they are about.
-    assert_eq!(json(&place, &["prune"])["blobs"], 0);
+    assert_eq!(super::json(&place, &["prune"])["blobs"], 0);
     place.says(&["remove", "team/tiny:q4"]);
-    let gone = json(&place, &["prune"]);
+    let gone = super::json(&place, &["prune"]);
     assert_eq!(
         gone["blobs"], 8,
         "file, config and manifest; two documents with manifests, one empty config"
@@ -116,7 +111,7 @@ fn all_parts_of_a_split_model_are_packed() {
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name.starts_with("split-"));
     names.sort();
-    let report = json(&place, &["pack", &names[1], "tiny"]);
+    let report = super::json(&place, &["pack", &names[1], "tiny"]);
     let files = report["files"].as_array().unwrap();
     let found: Vec<&str> = files.iter().map(|file| file["name"].as_str().unwrap()).collect();
     assert_eq!(found, names);
@@ -130,10 +125,10 @@ fn all_parts_of_a_split_model_are_packed() {
 fn a_file_from_elsewhere_is_packed() {
     let story = need!(mdl_tests::shared("stories260K.gguf"));
     let place = Place::new();
-    let report = json(&place, &["pack", story.to_str().unwrap(), "stories:260k"]);
+    let report = super::json(&place, &["pack", story.to_str().unwrap(), "stories:260k"]);
     assert_eq!(report["files"].as_array().unwrap().len(), 1, "nothing beside a file goes with it");
     assert!(report["referrers"].as_array().unwrap().is_empty());
-    let inspected = json(&place, &["inspect", "stories:260k"]);
+    let inspected = super::json(&place, &["inspect", "stories:260k"]);
     assert_eq!(inspected["facts"]["architecture"], "llama");
     assert_eq!(inspected["facts"]["format"], "gguf");
 }
@@ -142,7 +137,7 @@ fn a_file_from_elsewhere_is_packed() {
 fn links_are_read_only() {
     let place = Place::new();
     fs::write(place.path("notes.md"), "# Notes").unwrap();
-    let report = json(&place, &["pack", "notes.md", "notes", "--link"]);
+    let report = super::json(&place, &["pack", "notes.md", "notes", "--link"]);
     let kept = blob(&place, report["files"][0]["digest"].as_str().unwrap());
     let [kept, original] = [kept, place.path("notes.md")].map(|it| fs::metadata(it).unwrap());
     assert_eq!(kept.ino(), original.ino());
@@ -169,7 +164,7 @@ fn packages_are_listed_tagged_removed_and_pruned() {
     let step = |it: &&[&str]| format!("$ mdl {}\n{}\n", it.join(" "), place.says(it));
     let page: String = steps.iter().map(step).collect();
     insta::assert_snapshot!("local_store", super::masked(&page));
-    let listed = json(&place, &["list"]);
+    let listed = super::json(&place, &["list"]);
     let [package] = &listed["packages"].as_array().unwrap()[..] else { panic!("{listed}") };
     assert_eq!(package["reference"], "localhost:5050/team/tiny:bf16");
     assert_eq!(package["architecture"], "llama");
@@ -182,12 +177,15 @@ fn a_registry_can_be_set() {
     fs::create_dir(place.path("home")).unwrap();
     fs::write(place.path("home/config.toml"), "registry = \"models.example.org\"\n").unwrap();
     fs::write(place.path("notes.md"), "# Notes").unwrap();
-    let report = json(&place, &["pack", "notes.md", "team/notes"]);
+    let report = super::json(&place, &["pack", "notes.md", "team/notes"]);
     assert_eq!(report["reference"], "models.example.org/team/notes:latest");
     place.says(&["tag", "team/notes", "team/notes:2"]);
-    let listed = json(&place, &["list", "example.org/team/notes:2"]);
+    let listed = super::json(&place, &["list", "example.org/team/notes:2"]);
     assert_eq!(listed["packages"].as_array().unwrap().len(), 1);
-    assert_eq!(json(&place, &["inspect", "--local", "team/notes:2"])["digest"], report["digest"]);
+    assert_eq!(
+        super::json(&place, &["inspect", "--local", "team/notes:2"])["digest"],
+        report["digest"]
+    );
 }
 
 /// Every message on one page: they should read alike.
@@ -221,7 +219,7 @@ fn errors() {
     ];
     let page: String = all.iter().map(|arguments| place.fails(arguments)).collect();
     insta::assert_snapshot!("pack_errors", page);
-    assert_eq!(json(&place, &["list"])["packages"].as_array().unwrap().len(), 0);
+    assert_eq!(super::json(&place, &["list"])["packages"].as_array().unwrap().len(), 0);
 }
 
 /// What cannot be seen through is said, and what is asked for is done.
@@ -243,7 +241,7 @@ fn what_is_left_out_is_said() {
 fn skopeo_reads_the_store() {
     let skopeo = need!(in_path("skopeo"));
     let place = Place::new();
-    let report = json(&place, &["pack", "data/tiny", "localhost:5050/team/tiny:v1"]);
+    let report = super::json(&place, &["pack", "data/tiny", "localhost:5050/team/tiny:v1"]);
     let source = format!("oci:{}:localhost:5050/team/tiny:v1", place.path("home/store").display());
     let target = format!("dir:{}", place.path("out").display());
     mdl_tests::output(Command::new(skopeo).args(["copy", "--quiet", &source, &target]));

@@ -60,9 +60,9 @@ pub(super) fn named(kind: PackageKind, layer: &Layer, taken: &mut Taken) -> Opti
         return Some(Named { name, kind, archive });
     }
     let name = annotated?;
-    // What oras packed from a folder says so in an annotation.
-    let archive = archive
-        || layer.annotations.get("io.deis.oras.content.unpack").is_some_and(|it| it == "true");
+    // oras calls every file a tar, unless told otherwise; what it packed from a folder says so in an annotation.
+    let archive =
+        layer.annotations.get("io.deis.oras.content.unpack").is_some_and(|it| it == "true");
     let kind = match kind {
         PackageKind::Other => sort::by_name(&name).unwrap_or(LayerKind::Other),
         _ => LayerKind::Other,

@@ -171,7 +171,7 @@ impl Job {
     /// Fetches `start..end`, through as many connections as it takes.
     async fn segment(&self, start: u64, end: u64, first: Option<Opened>) -> Result<()> {
         let (source, http) = (&self.wanted.source, &self.wanted.source.peer.http);
-        let mut patience = Patience::new(&http.limits);
+        let mut patience = Patience::new(http);
         let mut at = start;
         let mut opened = first;
         while at < end {
@@ -188,7 +188,7 @@ impl Job {
                 patience.renew();
             }
             if let Err(error) = done {
-                patience.wait(error, http.progress.as_ref()).await?;
+                patience.wait(error).await?;
             }
         }
         Ok(())

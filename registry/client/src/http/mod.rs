@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -34,6 +34,8 @@ pub(crate) struct Http {
     pub(crate) limits: Limits,
     pub(crate) plain: bool,
     pub(crate) progress: Arc<dyn Progress>,
+    /// Whether any peer has answered: one that never did is likely misspelt or down.
+    answered: AtomicBool,
 }
 
 /// A request, which can be sent again.
@@ -110,6 +112,7 @@ impl Http {
             limits: options.limits.clone(),
             plain: options.plain_http,
             progress: options.progress.clone(),
+            answered: AtomicBool::new(false),
         })
     }
 
@@ -196,7 +199,10 @@ impl Http {
 
     fn answered(&self, call: &Call, sent: reqwest::Result<reqwest::Response>) -> Result<Response> {
         match sent {
-            Ok(answer) => Ok(Response::new(answer, call.url.clone(), self.limits.clone())),
+            Ok(answer) => {
+                self.answered.store(true, Ordering::Relaxed);
+                Ok(Response::new(answer, call.url.clone(), self.limits.clone()))
+            }
             Err(error) => Err(connection(&call.url, &error)),
         }
     }
@@ -206,33 +212,25 @@ impl Http {
     where
         F: Future<Output = Result<T>>,
     {
-        let mut patience = Patience::new(&self.limits);
+        let mut patience = Patience::new(self);
         loop {
             match attempt().await {
                 Ok(done) => return Ok(done),
-                Err(error) => patience.wait(error, self.progress.as_ref()).await?,
+                Err(error) => patience.wait(error).await?,
             }
         }
     }
 }
 
 /// What is left of the tries of one piece of work.
-#[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Patience<'a> {
     tried: u32,
-    attempts: u32,
-    pause: Duration,
-    longest: Duration,
+    http: &'a Http,
 }
 
-impl Patience {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            tried: 0,
-            attempts: limits.attempts.max(1),
-            pause: limits.pause,
-            longest: limits.longest_pause,
-        }
+impl<'a> Patience<'a> {
+    pub(crate) fn new(http: &'a Http) -> Self {
+        Self { tried: 0, http }
     }
 
     /// The work moved on: the tries begin anew.
@@ -241,21 +239,27 @@ impl Patience {
     }
 
     /// Waits before the next try, or gives the error back when there is none.
-    pub(crate) async fn wait(&mut self, error: Error, progress: &dyn Progress) -> Result<()> {
+    pub(crate) async fn wait(&mut self, error: Error) -> Result<()> {
         self.tried += 1;
-        if !error.is_transient() || self.tried >= self.attempts {
+        let limits = &self.http.limits;
+        let unreached = matches!(error, Error::Connection { .. } | Error::Idle { .. })
+            && !self.http.answered.load(Ordering::Relaxed);
+        let attempts = if unreached { limits.attempts_to_reach } else { limits.attempts };
+        if !error.is_transient() || self.tried >= attempts {
             return Err(error);
         }
         let asked = match &error {
             Error::Status { retry_after, .. } => *retry_after,
             _ => None,
         };
-        let grown = self.pause.saturating_mul(1 << (self.tried - 1).min(16)).min(self.longest);
+        let longest = limits.longest_pause;
+        let grown = limits.pause.saturating_mul(1 << (self.tried - 1).min(16)).min(longest);
         let pause = match asked {
-            Some(asked) if asked > self.longest => return Err(error),
-            Some(asked) => asked.max(self.pause.min(grown)),
+            Some(asked) if asked > longest => return Err(error),
+            Some(asked) => asked.max(limits.pause.min(grown)),
             None => jittered(grown),
         };
+        let progress = self.http.progress.as_ref();
         progress.note(&format!("{error}; trying again in {:.1} s", pause.as_secs_f32()));
         tokio::time::sleep(pause).await;
         Ok(())
@@ -272,7 +276,24 @@ fn jittered(pause: Duration) -> Duration {
 
 /// A connection that failed, in the words of the innermost cause.
 pub(crate) fn connection(url: &Url, error: &reqwest::Error) -> Error {
-    Error::Connection { place: place(url), what: shown(&causes(error)) }
+    let (place, what) = (place(url), shown(&causes(error)));
+    if is_no_http(error) {
+        Error::Broken { place, what }
+    } else {
+        Error::Connection { place, what }
+    }
+}
+
+/// Whether what came is no answer of HTTP, or its head is too large: the same again would be no better.
+fn is_no_http(error: &dyn std::error::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// The outer words say nothing; the address in them may hold a secret.
