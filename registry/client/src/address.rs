@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use mdl_store::{Digest, Name, Reference};
 use url::Url;
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::shown};
 
 /// A package on a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(crate) fn remote_name(host: &str, name: &Name) -> String {
 /// An address as it may be shown and logged: what follows the path may be a secret.
 pub(crate) fn place(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+    shown(&format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path()))
 }
 
 /// Whether two addresses are of one server: only then do credentials follow.

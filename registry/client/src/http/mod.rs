@@ -277,7 +277,7 @@ fn jittered(pause: Duration) -> Duration {
 /// A connection that failed, in the words of the innermost cause.
 pub(crate) fn connection(url: &Url, error: &reqwest::Error) -> Error {
     let (place, what) = (place(url), shown(&causes(error)));
-    if is_no_http(error) {
+    if error.is_builder() || is_no_http(error) {
         Error::Broken { place, what }
     } else {
         Error::Connection { place, what }
