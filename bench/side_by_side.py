@@ -11,55 +11,20 @@ the number of pairs, SCRATCH (default /dev/shm) where files go. Peak memory is t
 """
 
 import json
-import os
 import pathlib
 import re
 import shutil
 import statistics
-import subprocess
 import sys
-import time
 
 import numpy
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-CACHE = pathlib.Path(os.environ.get("MDL_TEST_CACHE") or pathlib.Path.home() / ".cache/mdl-tests")
+from common import CACHE, PAIRS, RELEASE, ROOT, SCRATCH, pairs, run, table
+
 PEER = CACHE / "peers/llama-cpp-python-0.3.36"
 MODELS = CACHE / "models"
-RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release"
-PAIRS = int(os.environ.get("PAIRS", "5"))
-SCRATCH = pathlib.Path(os.environ.get("SCRATCH", "/dev/shm")) / "mdl-bench"
 THREADS = "2"
 ENCODED = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4".split()
-
-
-def run(*command, env=None):
-    """Runs a command; gives its output, seconds, and peak memory in MiB."""
-    started = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env={**os.environ, **(env or {})}, text=True)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{' '.join(str(part) for part in command)}\n{output[-3000:]}")
-    return output, time.monotonic() - started, usage.ru_maxrss / 1024
-
-
-def pairs(ours, theirs, figure):
-    """Medians of both figures and of the ratio, over alternating pairs."""
-    rows = []
-    for number in range(PAIRS):
-        order = (ours, theirs) if number % 2 == 0 else (theirs, ours)
-        got = {call: figure(call()) for call in order}
-        rows.append((got[ours], got[theirs]))
-    return (statistics.median(row[0] for row in rows), statistics.median(row[1] for row in rows),
-            statistics.median(row[1] / row[0] for row in rows))
-
-
-def table(headings, rows):
-    print("| " + " | ".join(headings) + " |\n|" + " --- |" * len(headings), flush=True)
-    for row in rows:
-        print("| " + " | ".join(str(cell) for cell in row) + " |", flush=True)
 
 
 def weight_sets():

@@ -64,21 +64,17 @@ pub fn ask(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Answer> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        head += &format!("Host: {host}\r\n");
+    let given = |name: &str| headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    let mut lines = vec![format!("{method} {path} HTTP/1.1"), "Connection: close".to_owned()];
+    if !given("host") {
+        lines.push(format!("Host: {host}"));
     }
-    let framed = |name: &str| {
-        name.eq_ignore_ascii_case("content-length")
-            || name.eq_ignore_ascii_case("transfer-encoding")
-    };
-    if !headers.iter().any(|(name, _)| framed(name)) {
-        head += &format!("Content-Length: {}\r\n", body.len());
+    if !given("content-length") && !given("transfer-encoding") {
+        lines.push(format!("Content-Length: {}", body.len()));
     }
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    raw(host, &[format!("{head}\r\n").as_bytes(), body].concat(), method == "HEAD")
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    let head = lines.join("\r\n");
+    raw(host, &[format!("{head}\r\n\r\n").as_bytes(), body].concat(), method == "HEAD")
 }
 
 /// Sends bytes and reads the answer.

@@ -56,18 +56,17 @@ impl Reply {
     }
 
     fn send(&self, stream: &mut TcpStream, head_only: bool) -> io::Result<()> {
-        let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
+        let mut lines = vec![format!("HTTP/1.1 {} X", self.status), "Connection: close".to_owned()];
         let stated =
             self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         if self.endless {
-            head += "Transfer-Encoding: chunked\r\n";
+            lines.push("Transfer-Encoding: chunked".to_owned());
         } else if !stated {
-            head += &format!("Content-Length: {}\r\n", self.body.len());
+            lines.push(format!("Content-Length: {}", self.body.len()));
         }
-        for (name, value) in &self.headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        let head = lines.join("\r\n");
+        stream.write_all(format!("{head}\r\n\r\n").as_bytes())?;
         if head_only {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long anything here may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `mdl registry serve`, or a peer's registry; killed when dropped.
 #[derive(Debug)]

@@ -61,8 +61,8 @@ fn it_pulls_runs_and_pushes_back() {
     assert!(server.get("/").text().contains("team/back"));
     let pushed = fs::read(place.path("tiny.gguf")).unwrap();
     place.says(&["pull", &back, "--to", "back", "--quiet"]);
-    let gguf = fs::read_dir(place.path("back")).unwrap().map(|entry| entry.unwrap().path());
-    let gguf = gguf.filter(|path| path.extension().is_some_and(|it| it == "gguf")).next().unwrap();
+    let mut gguf = fs::read_dir(place.path("back")).unwrap().map(|entry| entry.unwrap().path());
+    let gguf = gguf.find(|path| path.extension().is_some_and(|it| it == "gguf")).unwrap();
     assert_eq!(fs::read(gguf).unwrap(), pushed);
     let by_scheme = format!("ollama://{back}");
     place.says(&["pull", &by_scheme, "--to", "by-scheme", "--quiet"]);

@@ -92,7 +92,7 @@ fn a_push_goes_on_through_a_restart_and_a_later_one_where_it_stopped() {
     };
     let began = Instant::now();
     while size() < 8 << 20 && child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(60), "nothing arrives");
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing arrives");
         thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
@@ -137,7 +137,7 @@ fn a_full_disk_is_said_and_loses_nothing() {
     let began = Instant::now();
     let refused = place.fails(&["push", "large.bin", &large, "--quiet"]);
     assert!(refused.contains("507"), "{refused}");
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     assert!(place.fails(&["inspect", &large]).contains("has no manifest"));
     // What was there is there, and there is room again for what fits.
     fs::write(place.path("other.bin"), noise(5 << 20)).unwrap();

@@ -114,7 +114,7 @@ fn a_registry_in_trouble_is_asked_again_when_it_says() {
 
 #[test]
 fn plain_http_is_spoken_when_asked_and_a_proxy_is_used() {
-    let proxy = Liar::start(|request, host| registry_behind(request, host));
+    let proxy = Liar::start(registry_behind);
     let place = Place::new();
     let run = |arguments: &[&str]| {
         let mut command = mdl(&place.path("home"));
