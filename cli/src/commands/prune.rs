@@ -26,6 +26,10 @@ pub(crate) fn run(args: &Prune, settings: &Settings, printer: Printer) -> Result
     for problem in &found.problems {
         printer.warn(problem);
     }
+    if !found.problems.is_empty() {
+        return Err(Failure::new("nothing is deleted: what that leads to cannot be known")
+            .hint("pull or pack it again, or `mdl remove` what names it"));
+    }
     let verb = if args.dry_run { "would delete" } else { "deleted" };
     let blobs = if blobs == 1 { "1 blob".to_owned() } else { format!("{blobs} blobs") };
     printer.line(format!("{verb} {blobs}, {}", Size(bytes)))

@@ -16,6 +16,8 @@ mod manifest;
 mod name;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulation;
+#[cfg(any(test, feature = "testing"))]
+pub mod suite;
 
 pub use api::{
     BlobReader, Found, ManifestInfo, Page, Pushed, Referrer, Store, StoredManifest, TagInfo,

@@ -14,6 +14,8 @@ pub struct Limits {
     pub blob_bytes: u64,
     /// Uploads under way at once, in all repositories.
     pub uploads: usize,
+    /// Leases renewed by looking at a blob that are kept in memory before they go into the metadata.
+    pub leases_in_memory: usize,
 }
 
 impl Default for Limits {
@@ -24,6 +26,7 @@ impl Default for Limits {
             descriptors: 20_000,
             blob_bytes: 16 << 40,
             uploads: 10_000,
+            leases_in_memory: 50_000,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Blobs: who holds them, and reading them.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use redb::ReadableTable;
 
@@ -39,8 +39,35 @@ impl Inner {
         let until = self.now().saturating_add(self.keep.lease);
         let _guard = self.guards.of(digest);
         let size = self.held_size(repo, digest)?.ok_or_else(|| unknown(repo, digest))?;
-        self.seen().insert((repo.to_string(), digest.to_string()), until);
+        let mut seen = self.seen();
+        seen.insert((repo.to_string(), digest.to_string()), until);
+        if seen.len() > self.limits.leases_in_memory {
+            let leases = std::mem::take(&mut *seen);
+            drop(seen);
+            if let Err(error) = self.note_leases(&leases) {
+                self.seen().extend(leases);
+                return Err(error);
+            }
+        }
         Ok(size)
+    }
+
+    /// Leases that were kept in memory go into the metadata. Under some guard, as no collection may come in between.
+    fn note_leases(&self, leases: &BTreeMap<(String, String), u64>) -> Result<()> {
+        let write = self.write()?;
+        let put = || -> Result<(), redb::Error> {
+            let mut held = write.open_table(HELD)?;
+            for ((repo, digest), until) in leases {
+                let key = (repo.as_str(), digest.as_str());
+                let known = held.get(key)?.map(|until| until.value());
+                if known.is_some_and(|known| known < *until) {
+                    held.insert(key, *until)?;
+                }
+            }
+            Ok(())
+        };
+        put().map_err(|error| self.broken(error))?;
+        self.commit(write)
     }
 
     pub(super) fn open_reader(&self, repo: &Name, digest: &Digest) -> Result<Reader> {
@@ -109,6 +136,7 @@ impl Inner {
             Ok(())
         };
         put().map_err(|error| self.broken(error))?;
+        self.blob_arrived(&write, to.as_str(), &key)?;
         self.commit(write)
     }
 
@@ -162,6 +190,9 @@ impl BlobReader for Reader {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        if offset >= self.size {
+            return Ok(0);
+        }
         self.file.read_at(offset, out).map_err(|error| io_error("read", &self.path, error))
     }
 

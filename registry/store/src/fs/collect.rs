@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadableTable, WriteTransaction};
 
 use super::Inner;
 use crate::{
     Digest, Found, Name, Result, UploadId,
-    db::{BLOBS, HELD, HOLDERS, MANIFESTS, Record, TAGS, UPLOADS, USES},
+    db::{BLOBS, HELD, HOLDERS, MANIFESTS, Record, Session, TAGS, UPLOADS, USES},
 };
 
 /// Blobs that are removed in one commit.
@@ -17,37 +17,65 @@ impl Inner {
     pub(super) fn collect(&self, dry_run: bool) -> Result<Found> {
         let _alone = self.maintenance.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut found = Found::default();
-        self.collect_uploads(dry_run, &mut found)?;
-        self.collect_manifests(dry_run, &mut found)?;
-        self.collect_links(dry_run, &mut found)?;
-        self.collect_blobs(dry_run, &mut found)?;
-        if !dry_run {
-            self.collect_orphans()?;
-            self.clean_uploads()?;
+        if dry_run {
+            self.would_collect(&mut found)?;
+            return Ok(found);
         }
+        self.collect_uploads(&mut found)?;
+        self.collect_manifests(&mut found)?;
+        self.collect_links()?;
+        self.collect_blobs(&mut found)?;
+        self.collect_orphans()?;
+        self.clean_uploads()?;
         Ok(found)
     }
 
-    fn collect_uploads(&self, dry_run: bool, found: &mut Found) -> Result<()> {
-        let before = self.now().saturating_sub(self.keep.upload);
-        for (id, session) in self.idle_uploads(before)? {
+    /// Does it all in one transaction, counts, and undoes it. Who writes waits for that long.
+    fn would_collect(&self, found: &mut Found) -> Result<()> {
+        for (_, session) in self.expired_uploads()? {
             found.bad_bytes += session.offset;
-            if !dry_run {
-                let repo: Name = session.repo.parse()?;
-                match self.cancel(&repo, &UploadId(id)) {
-                    Err(crate::Error::UploadBusy | crate::Error::UploadUnknown(_)) | Ok(()) => {}
-                    Err(error) => return Err(error),
-                }
+        }
+        let write = self.write()?;
+        self.erase_manifests(&write, found)?;
+        if self.leases_are_known() {
+            let unused = || unused(&write.open_table(HELD)?, &write.open_table(USES)?, self.now());
+            let unused = unused().map_err(|error| self.broken(error))?;
+            self.release(&write, &unused)?;
+        }
+        let unheld = || unheld(&write.open_table(BLOBS)?, &write.open_table(HOLDERS)?);
+        for (_, size) in unheld().map_err(|error| self.broken(error))? {
+            found.bad_blobs += 1;
+            found.bad_bytes += size;
+        }
+        write.abort().map_err(|error| self.broken(error))
+    }
+
+    fn expired_uploads(&self) -> Result<Vec<(String, Session)>> {
+        self.idle_uploads(self.now().saturating_sub(self.keep.upload))
+    }
+
+    fn collect_uploads(&self, found: &mut Found) -> Result<()> {
+        for (id, session) in self.expired_uploads()? {
+            let repo: Name = session.repo.parse()?;
+            match self.cancel(&repo, &UploadId(id)) {
+                Ok(()) => found.bad_bytes += session.offset,
+                Err(crate::Error::UploadBusy | crate::Error::UploadUnknown(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
+    fn collect_manifests(&self, found: &mut Found) -> Result<()> {
+        let write = self.write()?;
+        self.erase_manifests(&write, found)?;
+        self.commit(write)
+    }
+
     /// Manifests without a tag, older than may be, that no live manifest leads to.
-    fn collect_manifests(&self, dry_run: bool, found: &mut Found) -> Result<()> {
+    fn erase_manifests(&self, write: &WriteTransaction, found: &mut Found) -> Result<()> {
         let Some(age) = self.keep.untagged else { return Ok(()) };
         let before = self.now().saturating_sub(age);
-        let write = self.write()?;
         let all = || -> Result<Vec<(String, String, Vec<u8>)>, redb::Error> {
             let mut all = Vec::new();
             for entry in write.open_table(MANIFESTS)?.iter()? {
@@ -61,20 +89,17 @@ impl Inner {
         for (repo, digest, record) in all().map_err(|error| self.broken(error))? {
             records.push((repo, digest, self.decode::<Record>(&record)?));
         }
-        let live = live(&records, before, &self.tagged(&write)?);
+        let live = live(&records, before, &self.tagged(write)?);
         for (repo, digest, _) in &records {
             if !live.contains(&(repo.clone(), digest.clone())) {
                 found.bad_manifests += 1;
-                self.erase(&write, repo, digest)?;
+                self.erase(write, repo, digest)?;
             }
         }
-        if dry_run {
-            return write.abort().map_err(|error| self.broken(error));
-        }
-        self.commit(write)
+        Ok(())
     }
 
-    fn tagged(&self, write: &redb::WriteTransaction) -> Result<BTreeSet<(String, String)>> {
+    fn tagged(&self, write: &WriteTransaction) -> Result<BTreeSet<(String, String)>> {
         let tagged = || -> Result<BTreeSet<(String, String)>, redb::Error> {
             let mut tagged = BTreeSet::new();
             for entry in write.open_table(TAGS)?.iter()? {
@@ -86,83 +111,63 @@ impl Inner {
         tagged().map_err(|error| self.broken(error))
     }
 
+    /// Whether the leases that a restart made forget are made up for.
+    fn leases_are_known(&self) -> bool {
+        self.now() >= self.opened.saturating_add(self.keep.lease)
+    }
+
     /// Blobs that a repository holds, uses for nothing, and that no lease keeps.
-    fn collect_links(&self, dry_run: bool, found: &mut Found) -> Result<()> {
-        let now = self.now();
-        // Leases that a restart made forget are made up for.
-        if now < self.opened.saturating_add(self.keep.lease) {
+    fn collect_links(&self) -> Result<()> {
+        if !self.leases_are_known() {
             return Ok(());
         }
-        let unused = |read: &ReadTransaction| -> Result<Vec<(String, String)>, redb::Error> {
-            let (held, uses) = (read.open_table(HELD)?, read.open_table(USES)?);
-            let mut unused = Vec::new();
-            for entry in held.iter()? {
-                let (key, until) = entry?;
-                let (repo, digest) = key.value();
-                if until.value() <= now && !is_used(&uses, repo, digest)? {
-                    unused.push((repo.to_owned(), digest.to_owned()));
-                }
-            }
-            Ok(unused)
-        };
-        let unused = unused(&self.read()?).map_err(|error| self.broken(error))?;
-        if dry_run {
-            found.bad_blobs += unused.len() as u64;
-            return Ok(());
-        }
-        for batch in unused.chunks(BATCH) {
+        let read = self.read()?;
+        let unused = || unused(&read.open_table(HELD)?, &read.open_table(USES)?, self.now());
+        for batch in unused().map_err(|error| self.broken(error))?.chunks(BATCH) {
             let _guards = self.guards.all();
             let write = self.write()?;
-            let remove = || -> Result<(), redb::Error> {
-                let (mut held, uses) = (write.open_table(HELD)?, write.open_table(USES)?);
-                let mut holders = write.open_table(HOLDERS)?;
-                let seen = self.seen();
-                for (repo, digest) in batch {
-                    let key = (repo.as_str(), digest.as_str());
-                    // What was true above may have changed until all guards were held.
-                    let until = held.get(key)?.map_or(0, |until| until.value());
-                    let renewed =
-                        seen.get(&(repo.clone(), digest.clone())).copied().unwrap_or_default();
-                    if until.max(renewed) <= now && !is_used(&uses, repo, digest)? {
-                        held.remove(key)?;
-                        holders.remove((digest.as_str(), repo.as_str()))?;
-                    }
-                }
-                Ok(())
-            };
-            remove().map_err(|error| self.broken(error))?;
+            self.release(&write, batch)?;
             self.commit(write)?;
         }
+        let now = self.now();
         self.seen().retain(|_, until| *until > now);
         Ok(())
     }
 
-    /// Blobs that nobody holds: out of the metadata, then their files.
-    fn collect_blobs(&self, dry_run: bool, found: &mut Found) -> Result<()> {
-        let unheld = |read: &ReadTransaction| -> Result<Vec<(String, u64)>, redb::Error> {
-            let (blobs, holders) = (read.open_table(BLOBS)?, read.open_table(HOLDERS)?);
-            let mut unheld = Vec::new();
-            for entry in blobs.iter()? {
-                let (digest, size) = entry?;
-                if !is_held(&holders, digest.value())? {
-                    unheld.push((digest.value().to_owned(), size.value()));
+    /// Takes blobs from repositories, but for those that are used or leased by now.
+    fn release(&self, write: &WriteTransaction, links: &[(String, String)]) -> Result<()> {
+        let now = self.now();
+        let remove = || -> Result<(), redb::Error> {
+            let (mut held, uses) = (write.open_table(HELD)?, write.open_table(USES)?);
+            let mut holders = write.open_table(HOLDERS)?;
+            let seen = self.seen();
+            for (repo, digest) in links {
+                let key = (repo.as_str(), digest.as_str());
+                let until = held.get(key)?.map_or(0, |until| until.value());
+                let renewed = seen.get(&(repo.clone(), digest.clone())).copied();
+                let until = until.max(renewed.unwrap_or_default());
+                if until <= now && !is_used(&uses, repo, digest)? {
+                    held.remove(key)?;
+                    holders.remove((digest.as_str(), repo.as_str()))?;
                 }
             }
-            Ok(unheld)
+            Ok(())
         };
-        let unheld = unheld(&self.read()?).map_err(|error| self.broken(error))?;
-        for batch in unheld.chunks(BATCH) {
-            if dry_run {
-                found.bad_blobs += batch.len() as u64;
-                found.bad_bytes += batch.iter().map(|(_, size)| size).sum::<u64>();
-                continue;
-            }
+        remove().map_err(|error| self.broken(error))
+    }
+
+    /// Blobs that nobody holds: out of the metadata, then their files.
+    fn collect_blobs(&self, found: &mut Found) -> Result<()> {
+        let read = self.read()?;
+        let unheld = || unheld(&read.open_table(BLOBS)?, &read.open_table(HOLDERS)?);
+        for batch in unheld().map_err(|error| self.broken(error))?.chunks(BATCH) {
             let _guards = self.guards.all();
             let write = self.write()?;
             let remove = || -> Result<Vec<(String, u64)>, redb::Error> {
                 let (mut blobs, holders) = (write.open_table(BLOBS)?, write.open_table(HOLDERS)?);
                 let mut removed = Vec::new();
                 for (digest, size) in batch {
+                    // What was true above may have changed until all guards were held.
                     if !is_held(&holders, digest)? {
                         blobs.remove(digest.as_str())?;
                         removed.push((digest.clone(), *size));
@@ -261,7 +266,40 @@ fn live(
     }
 }
 
+type Pairs = (&'static str, &'static str);
 type Triples = (&'static str, &'static str, &'static str);
+
+/// What repositories hold without using it, no lease in the table running: (repository, digest).
+fn unused(
+    held: &impl ReadableTable<Pairs, u64>,
+    uses: &impl ReadableTable<Triples, ()>,
+    now: u64,
+) -> Result<Vec<(String, String)>, redb::Error> {
+    let mut unused = Vec::new();
+    for entry in held.iter()? {
+        let (key, until) = entry?;
+        let (repo, digest) = key.value();
+        if until.value() <= now && !is_used(uses, repo, digest)? {
+            unused.push((repo.to_owned(), digest.to_owned()));
+        }
+    }
+    Ok(unused)
+}
+
+/// Blobs that nobody holds, and their sizes.
+fn unheld(
+    blobs: &impl ReadableTable<&'static str, u64>,
+    holders: &impl ReadableTable<Pairs, ()>,
+) -> Result<Vec<(String, u64)>, redb::Error> {
+    let mut unheld = Vec::new();
+    for entry in blobs.iter()? {
+        let (digest, size) = entry?;
+        if !is_held(holders, digest.value())? {
+            unheld.push((digest.value().to_owned(), size.value()));
+        }
+    }
+    Ok(unheld)
+}
 
 fn is_used(
     uses: &impl ReadableTable<Triples, ()>,
@@ -278,10 +316,7 @@ fn is_used(
     }
 }
 
-fn is_held(
-    holders: &impl ReadableTable<(&'static str, &'static str), ()>,
-    digest: &str,
-) -> Result<bool, redb::Error> {
+fn is_held(holders: &impl ReadableTable<Pairs, ()>, digest: &str) -> Result<bool, redb::Error> {
     match holders.range((digest, "")..)?.next() {
         Some(entry) => Ok(entry?.0.value().0 == digest),
         None => Ok(false),

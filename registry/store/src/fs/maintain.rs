@@ -146,6 +146,14 @@ impl Inner {
                         broken.push(format!("manifest {repo}@{digest}: its blob {blob} is lost"));
                     }
                 }
+                for child in &record.manifests {
+                    let there = manifests.get((repo, child.as_str()))?.is_some();
+                    if !there && !record.lacking.contains(child) {
+                        broken.push(format!(
+                            "manifest {repo}@{digest}: its manifest {child} is lost"
+                        ));
+                    }
+                }
             }
             Ok(())
         };

@@ -1,6 +1,6 @@
 //! Manifests, tags, referrers and views.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use redb::{ReadableTable, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
@@ -76,27 +76,9 @@ impl Inner {
             Ok(())
         };
         put().map_err(|error| self.broken(error))?;
+        self.manifest_arrived(&write, name, &key)?;
         self.commit(write)?;
         Ok(Pushed { lacking })
-    }
-
-    fn lacking(&self, write: &WriteTransaction, repo: &Name, links: &Links) -> Result<Vec<Digest>> {
-        let find = || -> Result<BTreeSet<Digest>, redb::Error> {
-            let (held, manifests) = (write.open_table(HELD)?, write.open_table(MANIFESTS)?);
-            let mut lacking = BTreeSet::new();
-            for blob in &links.blobs {
-                if held.get((repo.as_str(), blob.digest.to_string().as_str()))?.is_none() {
-                    lacking.insert(blob.digest.clone());
-                }
-            }
-            for manifest in &links.manifests {
-                if manifests.get((repo.as_str(), manifest.digest.to_string().as_str()))?.is_none() {
-                    lacking.insert(manifest.digest.clone());
-                }
-            }
-            Ok(lacking)
-        };
-        Ok(find().map_err(|error| self.broken(error))?.into_iter().collect())
     }
 
     pub(super) fn manifest(&self, repo: &Name, reference: &Reference) -> Result<StoredManifest> {
@@ -139,6 +121,7 @@ impl Inner {
                 self.remove_record(write, repo, &key).map_err(|error| self.broken(error))?;
             let Some(record) = record else { continue };
             any = true;
+            self.manifest_went(write, repo, &key)?;
             let record: Record = self.decode(&record)?;
             let more = self.unlink_manifest(write, repo, &key, &record);
             going.extend(more.map_err(|error| self.broken(error))?);

@@ -246,6 +246,7 @@ impl Inner {
             Ok(())
         };
         put().map_err(|error| self.broken(error))?;
+        self.blob_arrived(&write, name, &key)?;
         self.commit(write)?;
         drop(guard);
         // Gone where it was renamed. What cannot be removed is garbage, which goes when the store is opened next.

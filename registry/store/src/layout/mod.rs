@@ -208,8 +208,8 @@ impl Layout {
         for descriptor in self.index()?.manifests() {
             // One that lacks or is broken refers to nothing.
             let Ok(bytes) = self.manifest(&descriptor.digest) else { continue };
-            let Some(links) = prune::Links::read(&bytes) else { continue };
-            if links.subject.as_ref() == Some(subject) {
+            let Some(links) = prune::links(&bytes) else { continue };
+            if links.subject.is_some_and(|it| it.digest == *subject) {
                 let (artifact_type, annotations) = (links.artifact_type, links.annotations);
                 found.push(Referrer { descriptor, artifact_type, annotations });
             }

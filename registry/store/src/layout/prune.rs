@@ -1,61 +1,21 @@
 //! Deleting what no reference leads to.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use serde::Deserialize;
 
-use super::{Layout, files::io, index};
-use crate::{Algorithm, Digest, Found, Result};
+use super::{Layout, files::io as failed, index};
+use crate::{Algorithm, Digest, Error, Found, Limits, Links, Result};
 
-/// What a manifest or index names, as far as collection needs it.
-#[derive(Debug, Default)]
-pub(super) struct Links {
-    blobs: Vec<Digest>,
-    manifests: Vec<Digest>,
-    pub(super) subject: Option<Digest>,
-    pub(super) artifact_type: Option<String>,
-    pub(super) annotations: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Raw {
-    config: Option<Named>,
-    layers: Option<Vec<Named>>,
-    manifests: Option<Vec<Named>>,
-    subject: Option<Named>,
-    artifact_type: Option<String>,
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Named {
-    digest: String,
-    media_type: Option<String>,
-}
-
-impl Links {
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let raw: Raw = serde_json::from_slice(bytes).ok()?;
-        let digests = |items: Option<&Vec<Named>>| -> Vec<Digest> {
-            items.into_iter().flatten().filter_map(|it| it.digest.parse().ok()).collect()
-        };
-        let mut blobs = digests(raw.layers.as_ref());
-        blobs.extend(raw.config.iter().filter_map(|it| it.digest.parse().ok()));
-        let config = raw.config.and_then(|it| it.media_type);
-        Some(Self {
-            blobs,
-            manifests: digests(raw.manifests.as_ref()),
-            subject: raw.subject.and_then(|it| it.digest.parse().ok()),
-            artifact_type: raw.artifact_type.or(config),
-            annotations: raw.annotations.unwrap_or_default(),
-        })
+/// What a manifest or index names; nothing where it is none that is to be understood.
+pub(super) fn links(bytes: &[u8]) -> Option<Links> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: Option<String>,
     }
+    let typed = serde_json::from_slice::<Typed>(bytes).ok()?;
+    Links::read(&typed.media_type.unwrap_or_default(), bytes, &Limits::default()).ok()
 }
 
 /// Deletes, or only counts, what nothing leads to. The caller holds the layout alone.
@@ -67,13 +27,17 @@ pub(super) fn prune(layout: &Layout, dry_run: bool) -> Result<Found> {
     let mut roots: Vec<Digest> =
         index.references().into_iter().map(|(_, manifest)| manifest.digest).collect();
     for manifest in index.manifests() {
-        let links = layout.manifest(&manifest.digest).ok().and_then(|it| Links::read(&it));
+        let links = layout.manifest(&manifest.digest).ok().and_then(|it| links(&it));
         match links.and_then(|it| it.subject) {
-            Some(subject) => referring.push((subject, manifest.digest)),
+            Some(subject) => referring.push((subject.digest, manifest.digest)),
             None => roots.push(manifest.digest),
         }
     }
     let live = reached(layout, roots, &referring, &mut found);
+    if !found.problems.is_empty() {
+        // What a manifest that cannot be read leads to is not known, so nothing goes.
+        return Ok(found);
+    }
     if !dry_run {
         layout.change(|index| {
             index.retain(|it| index::descriptor(it).is_none_or(|it| live.contains(&it.digest)));
@@ -106,13 +70,21 @@ fn reached(
         live.insert(digest.clone());
         let referrers = referring.iter().filter(|(subject, _)| *subject == digest);
         open.extend(referrers.map(|(_, referrer)| referrer.clone()));
-        match layout.manifest(&digest) {
-            Ok(bytes) => {
-                let links = Links::read(&bytes).unwrap_or_default();
-                live.extend(links.blobs);
-                open.extend(links.manifests);
+        let bytes = match layout.manifest(&digest) {
+            Ok(bytes) => bytes,
+            // Of an index of which only some was pulled.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                found.problems.push(format!("manifest {digest}: {error}"));
+                continue;
             }
-            Err(error) => found.problems.push(format!("manifest {digest}: {error}")),
+        };
+        match links(&bytes) {
+            Some(links) => {
+                live.extend(links.blobs.into_iter().map(|it| it.digest));
+                open.extend(links.manifests.into_iter().map(|it| it.digest));
+            }
+            None => found.problems.push(format!("manifest {digest}: it cannot be understood")),
         }
     }
     live
@@ -125,9 +97,10 @@ fn sweep(
     found: &mut Found,
     goes: impl Fn(&str) -> bool,
 ) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(io("list", folder))? {
-        let entry = entry.map_err(io("list", folder))?;
-        let (path, facts) = (entry.path(), entry.metadata().map_err(io("look at", &entry.path()))?);
+    for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
+        let entry = entry.map_err(failed("list", folder))?;
+        let (path, facts) =
+            (entry.path(), entry.metadata().map_err(failed("look at", &entry.path()))?);
         if !facts.is_file() {
             continue;
         }
@@ -137,7 +110,7 @@ fn sweep(
             found.bad_blobs += 1;
             found.bad_bytes = found.bad_bytes.saturating_add(facts.len());
             if !dry_run {
-                fs::remove_file(&path).map_err(io("delete", &path))?;
+                fs::remove_file(&path).map_err(failed("delete", &path))?;
             }
         }
     }

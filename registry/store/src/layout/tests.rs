@@ -118,3 +118,24 @@ fn damage_is_found() {
         serde_json::from_str::<Value>(foreign).unwrap()
     );
 }
+
+#[test]
+fn what_cannot_be_read_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::open(dir.path()).unwrap();
+    let [used, unused] = [b"used", b"none"].map(|it| layout.put_bytes(it).unwrap());
+    let one = manifest(&layout, &[&used], None);
+    layout.set_reference("a:b", one.clone()).unwrap();
+    let path = layout.blob_path(&one.digest);
+    let bytes = fs::read(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&path, &bytes[1..]).unwrap();
+    let found = layout.prune(false).unwrap();
+    assert_eq!((found.problems.len(), found.bad_blobs), (1, 0));
+    for digest in [&used, &unused] {
+        assert_eq!(layout.has_blob(digest).unwrap(), Some(4));
+    }
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(layout.prune(false).unwrap().bad_blobs, 1);
+    assert_eq!(layout.has_blob(&used).unwrap(), Some(4));
+}
