@@ -128,6 +128,7 @@ def big():
     for number in range(PAIRS):
         order = ("mdl", "distribution") if number % 2 == 0 else ("distribution", "mdl")
         got.append({kind: transfer(kind, file) for kind in order})
+        print(number, {k: (round(v["push"], 2), round(v["pull"], 2), v["push_cpu"]) for k, v in got[-1].items()}, file=sys.stderr)
     rows = []
     for what, unit in (("push", "s"), ("pull", "s"), ("push_cpu", "s"), ("pull_cpu", "s"), ("server", "MiB"), ("client", "MiB")):
         mine = statistics.median(pair["mdl"][what] for pair in got)

@@ -124,6 +124,16 @@ impl DigestCache {
         hashed.into_iter().collect()
     }
 
+    /// Takes in the digests of files that were just written, in hex. A file that is gone already is left out.
+    pub fn note<'a>(&mut self, files: impl IntoIterator<Item = (&'a Path, &'a str)>) {
+        for (path, sha256) in files {
+            if let Ok((key, _)) = facts(path) {
+                self.known.insert(key, sha256.to_owned());
+            }
+        }
+        self.save();
+    }
+
     fn save(&self) {
         let Some(path) = &self.path else { return };
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -179,6 +189,12 @@ mod tests {
             DigestCache::open(Some(&home)).sha256_all(&files, &Unwatched).unwrap(),
             ["0".repeat(64)]
         );
+
+        // One that was just written is known.
+        let mut noting = DigestCache::open(Some(&home));
+        noting.note([(file.as_path(), "1".repeat(64).as_str())]);
+        let known = DigestCache::open(Some(&home)).sha256_all(&files, &Unwatched).unwrap();
+        assert_eq!(known, ["1".repeat(64)]);
 
         fs::write(&cache, "rubbish \u{0}\nx y z\n").unwrap();
         assert_eq!(DigestCache::open(None).sha256_all(&files, &Unwatched).unwrap().len(), 1);

@@ -42,6 +42,16 @@ impl Server {
         Self::try_with(root, listen, settings).unwrap_or_else(|said| panic!("{said}"))
     }
 
+    /// Ours with settings that say where its access log goes.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn logging(root: &Path, settings: &str) -> Self {
+        let program = mdl(&root.with_extension("home"));
+        Self::configured(program, root, "127.0.0.1:0", settings)
+            .unwrap_or_else(|said| panic!("{said}"))
+    }
+
     /// The same where it may not start: then what it says.
     ///
     /// # Errors
@@ -64,8 +74,13 @@ impl Server {
         Self::ours(command, root, "127.0.0.1:0", "").unwrap_or_else(|said| panic!("{said}"))
     }
 
+    fn ours(command: Command, root: &Path, listen: &str, settings: &str) -> Result<Self, String> {
+        let quiet = format!("{settings}\n[access_log]\nto = \"off\"\n");
+        Self::configured(command, root, listen, &quiet)
+    }
+
     #[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-    fn ours(
+    fn configured(
         mut command: Command,
         root: &Path,
         listen: &str,
@@ -73,7 +88,7 @@ impl Server {
     ) -> Result<Self, String> {
         fs::create_dir_all(root).unwrap();
         let config = root.with_extension("toml");
-        fs::write(&config, format!("{settings}\n[access_log]\nto = \"off\"\n")).unwrap();
+        fs::write(&config, settings).unwrap();
         command.args(["registry", "serve", "--listen", listen, "--root"]).arg(root);
         command.arg("--config").arg(&config);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();

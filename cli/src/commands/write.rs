@@ -68,6 +68,9 @@ pub(crate) fn run(
     let written = pipeline::quantize(&order, &options, &progress);
     progress.finish();
     let written = written.map_err(explain)?;
+    // So that packing and pushing them hashes nothing again.
+    let mut digests = DigestCache::open(settings.home.as_deref());
+    digests.note(written.iter().map(|file| (file.path.as_path(), file.sha256.as_str())));
     let report = |file: pipeline::Written| FileReport {
         path: file.path.display().to_string(),
         bytes: file.bytes,

@@ -3,7 +3,7 @@
 //! Everything is per repository: a blob that one repository holds is not there for another until it is mounted or
 //! pushed, though its bytes are stored once. What a call promised is durable when it returns.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use crate::{Algorithm, Descriptor, Digest, Links, Name, Reference, Result, Tag};
 
@@ -156,6 +156,9 @@ pub trait BlobReader: Send + Sync {
     fn path(&self) -> Option<PathBuf>;
 }
 
+/// Bytes that may be read by several threads.
+pub type Piece = Box<dyn AsRef<[u8]> + Send + Sync>;
+
 /// The one writer of an upload. Dropped, it keeps what was written, as [`UploadWriter::close`] does.
 pub trait UploadWriter: Send {
     /// Appends and hashes.
@@ -164,6 +167,13 @@ pub trait UploadWriter: Send {
     /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::TooLarge`](crate::Error::TooLarge),
     /// [`Error::Io`](crate::Error::Io).
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Appends some pieces, one after the other. A backend may hash while it writes.
+    ///
+    /// # Errors
+    /// As [`UploadWriter::write`].
+    fn write_batch(&mut self, batch: Arc<[Piece]>) -> Result<()> {
+        batch.iter().try_for_each(|piece| self.write((**piece).as_ref()))
+    }
     /// Makes what was written durable with its hash state, so that the upload goes on from here after a restart.
     ///
     /// # Errors

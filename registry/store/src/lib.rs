@@ -20,7 +20,7 @@ pub mod simulation;
 pub mod suite;
 
 pub use api::{
-    BlobReader, Found, ManifestInfo, Page, Pushed, Referrer, Store, StoredManifest, TagInfo,
+    BlobReader, Found, ManifestInfo, Page, Piece, Pushed, Referrer, Store, StoredManifest, TagInfo,
     UploadId, UploadStatus, UploadWriter,
 };
 pub use digest::{Algorithm, Digest, Hasher};

@@ -1,20 +1,31 @@
 //! Receiving part of a blob.
 //!
-//! The network side collects a batch while a thread that may block hashes and writes the one before: at most two are
-//! held. It runs as a task of its own, so that a connection that breaks cannot take with it what has arrived.
+//! The network side collects batches while a thread that may block hashes and writes those before: so many are held that
+//! neither waits for the other's hiccups. It runs as a task of its own, so that a connection that breaks cannot take with it
+//! what has arrived.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
-use mdl_store::{Error, Name, UploadId, UploadStatus, UploadWriter};
-use tokio::task::JoinHandle;
+use mdl_store::{Error, Name, Piece, UploadId, UploadStatus, UploadWriter};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{Broken, Incoming, Pace, linger, next};
 use crate::{app::App, refusal::Refusal};
 
-/// Bytes of a batch.
-const BATCH: usize = 1 << 20;
+/// Bytes of a batch, while few uploads are received at once; waking the threads that hash and write it takes as long as
+/// hashing some 100 KB.
+const BATCH: usize = 2 << 20;
+
+/// Bytes of a batch when many are.
+const SMALL_BATCH: usize = 256 << 10;
+
+/// What few uploads are.
+const FEW: usize = 8;
+
+/// Batches between those that are collected and written.
+const WAITING: usize = 2;
 
 /// Part of a blob that a request sends.
 #[derive(Debug)]
@@ -36,9 +47,6 @@ pub(crate) struct Received {
     /// Bytes of this chunk.
     pub(crate) bytes: u64,
 }
-
-/// A batch with the writer that takes it.
-type Job = JoinHandle<(Box<dyn UploadWriter>, mdl_store::Result<()>)>;
 
 /// Receives a chunk. What arrived before a failure stays.
 pub(crate) async fn receive(app: &Arc<App>, chunk: Chunk) -> Result<Received, Refusal> {
@@ -65,6 +73,8 @@ enum End {
     /// Another request took over, or the registry stops.
     Over,
     TooLong,
+    /// Nothing more can be written; closing says why.
+    Full,
     Failed(Error),
 }
 
@@ -86,7 +96,8 @@ async fn run(app: &Arc<App>, chunk: Chunk) -> Result<Received, Refusal> {
         }
     };
     let writing = app.writers.begin(&id);
-    let mut batches = Batches { writer: Some(writer), job: None };
+    let others = app.config().limits.uploads as usize - app.receiving.available_permits();
+    let mut batches = Batches::new(writer, if others <= FEW { BATCH } else { SMALL_BATCH });
     let mut bytes = 0;
     let end = tokio::select! {
         biased;
@@ -98,12 +109,16 @@ async fn run(app: &Arc<App>, chunk: Chunk) -> Result<Received, Refusal> {
     // Whatever happened: what arrived is made durable.
     let closed = batches.close().await;
     drop(writing);
-    let status = match end {
-        End::Complete => closed?,
-        other => {
+    let status = match (end, closed) {
+        (End::Complete, closed) => closed?,
+        (end, closed) => {
+            let end = match (end, closed) {
+                (End::Full, Err(error)) => End::Failed(error),
+                (other, _) => other,
+            };
             // The sender is still at it: let it come to the answer.
             linger(app, body);
-            return Err(refused(other));
+            return Err(refused(end));
         }
     };
     if length.is_some_and(|length| length != bytes) {
@@ -135,8 +150,7 @@ async fn fill(
     bytes: &mut u64,
 ) -> End {
     let mut pace = Pace::new(idle);
-    let (mut batch, mut held) = (Vec::new(), 0);
-    let end = loop {
+    loop {
         match next(body, &mut pace, idle).await {
             Ok(Some(mut piece)) => {
                 let left = length.map_or(u64::MAX, |length| length - *bytes);
@@ -145,82 +159,74 @@ async fn fill(
                     piece.truncate(left as usize);
                 }
                 *bytes += piece.len() as u64;
-                held += piece.len();
-                batch.push(piece);
-                if !fits {
-                    break End::TooLong;
+                if !batches.put(piece).await {
+                    return End::Full;
                 }
-                if held >= BATCH {
-                    held = 0;
-                    if let Err(error) = batches.put(std::mem::take(&mut batch)).await {
-                        return End::Failed(error);
-                    }
+                if !fits {
+                    return End::TooLong;
                 }
             }
-            Ok(None) => break End::Complete,
-            Err(broken) => break End::Broken(broken),
+            Ok(None) => return End::Complete,
+            Err(broken) => return End::Broken(broken),
         }
-    };
-    match batches.put(batch).await {
-        Ok(()) => end,
-        Err(error) => End::Failed(error),
     }
 }
 
-/// The writer, or the thread that has it.
+/// What a thread that writes comes back with.
+type Written = mdl_store::Result<UploadStatus>;
+
+/// Pieces on their way to the thread that writes them.
 struct Batches {
-    writer: Option<Box<dyn UploadWriter>>,
-    job: Option<Job>,
+    /// Being collected.
+    batch: Vec<Bytes>,
+    held: usize,
+    size: usize,
+    queue: mpsc::Sender<Vec<Bytes>>,
+    writing: JoinHandle<Written>,
 }
 
 impl Batches {
-    /// Hands over a batch when the one before is written.
-    async fn put(&mut self, batch: Vec<Bytes>) -> mdl_store::Result<()> {
-        let mut writer = self.idle().await?;
-        if batch.is_empty() {
-            self.writer = Some(writer);
-            return Ok(());
-        }
-        self.job = Some(tokio::task::spawn_blocking(move || {
-            let written = batch.iter().try_for_each(|bytes| writer.write(bytes));
-            (writer, written)
-        }));
-        Ok(())
+    fn new(writer: Box<dyn UploadWriter>, size: usize) -> Self {
+        let (queue, batches) = mpsc::channel(WAITING);
+        let writing = tokio::task::spawn_blocking(move || write(writer, batches));
+        Self { batch: Vec::new(), held: 0, size, queue, writing }
     }
 
-    /// The writer, when it has nothing to do.
-    async fn idle(&mut self) -> mdl_store::Result<Box<dyn UploadWriter>> {
-        if let Some(job) = &mut self.job {
-            // By reference: who waits may be told to end meanwhile, and the writer must not be lost.
-            let done = job.await;
-            self.job = None;
-            let (writer, written) = done.map_err(|_| lost())?;
-            if let Err(error) = written {
-                self.writer = Some(writer);
-                return Err(error);
-            }
-            return Ok(writer);
+    /// Takes a piece; whether more can be taken. What it was given is kept if the waiting ends early.
+    async fn put(&mut self, piece: Bytes) -> bool {
+        self.held += piece.len();
+        self.batch.push(piece);
+        if self.held < self.size {
+            return true;
         }
-        self.writer.take().ok_or_else(lost)
+        let Ok(room) = self.queue.reserve().await else { return false };
+        room.send(std::mem::take(&mut self.batch));
+        self.held = 0;
+        true
     }
 
-    /// Ends the writing; a failure before leaves what was written.
-    async fn close(&mut self) -> mdl_store::Result<UploadStatus> {
-        let mut failed = None;
-        let writer = match self.idle().await {
-            Ok(writer) => writer,
-            Err(error) => {
-                failed = Some(error);
-                self.writer.take().ok_or_else(lost)?
-            }
-        };
-        let closed = tokio::task::spawn_blocking(move || writer.close());
-        let closed = closed.await.map_err(|_| lost())?;
-        match failed {
-            Some(error) => Err(error),
-            None => closed,
+    /// Lets all that was taken be written, and ends the writing; a failure before leaves what was written.
+    async fn close(self) -> Written {
+        let Self { batch, queue, writing, .. } = self;
+        // Nobody is there any more who could take it: the writing failed, as it will say.
+        let _ = queue.send(batch).await;
+        drop(queue);
+        writing.await.map_err(|_| lost())?
+    }
+}
+
+fn write(mut writer: Box<dyn UploadWriter>, mut batches: mpsc::Receiver<Vec<Bytes>>) -> Written {
+    let mut written = Ok(());
+    while let Some(batch) = batches.blocking_recv() {
+        let pieces = batch.into_iter().map(|piece| Box::new(piece) as Piece);
+        written = writer.write_batch(pieces.collect());
+        if written.is_err() {
+            break;
         }
     }
+    drop(batches);
+    let closed = writer.close();
+    written.and(closed)
 }
 
 /// A thread of ours that panicked took the writer with it.

@@ -17,6 +17,7 @@
 mod backup;
 mod blobs;
 mod collect;
+mod hashing;
 mod lacking;
 mod maintain;
 mod manifests;

@@ -13,9 +13,9 @@ use std::{
 
 use redb::ReadableTable;
 
-use super::{Inner, io_error, sync_folder};
+use super::{Inner, hashing::Hashing, io_error, sync_folder};
 use crate::{
-    Algorithm, Digest, Error, Hasher, Name, Result, UploadId, UploadStatus, UploadWriter,
+    Algorithm, Digest, Error, Hasher, Name, Piece, Result, UploadId, UploadStatus, UploadWriter,
     db::{BLOBS, HELD, HOLDERS, Session, UPLOADS},
     disk::DiskFile,
 };
@@ -24,6 +24,9 @@ use crate::{
 const CHECKPOINT: u64 = 256 << 20;
 /// Bytes that are collected before they go to the file.
 const BUFFER: usize = 1 << 20;
+
+/// Bytes of a batch from which on a second thread hashes it while this one writes.
+const OVERLAPPED: usize = 1 << 20;
 
 /// Uploads that somebody is writing to.
 #[derive(Debug, Default, Clone)]
@@ -127,6 +130,7 @@ impl Inner {
             buffer: Vec::new(),
             session,
             hasher,
+            hashing: None,
             file,
             closed: false,
             _busy: busy,
@@ -325,7 +329,9 @@ pub(super) struct Writer {
     store: Arc<Inner>,
     id: String,
     session: Session,
+    /// Of what is written, while no thread has it.
     hasher: Hasher,
+    hashing: Option<Hashing>,
     file: Box<dyn DiskFile>,
     /// Bytes in the file, flushed or not.
     written: u64,
@@ -338,17 +344,52 @@ pub(super) struct Writer {
 
 impl Writer {
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let end = self.written + bytes.len() as u64;
-        let limit = self.store.limits.blob_bytes;
-        if end > limit {
-            return Err(Error::TooLarge { what: "the blob", limit });
-        }
-        self.file
-            .write_at(self.written, bytes)
-            .map_err(|error| io_error("write", &self.store.upload_path(&self.id), error))?;
+        self.settle()?;
+        let end = self.fits(bytes.len())?;
+        let written = self.file.write_at(self.written, bytes);
+        written.map_err(|error| self.failed("write", error))?;
         self.hasher.update(bytes);
         self.written = end;
         if end - self.noted >= CHECKPOINT { self.note() } else { Ok(()) }
+    }
+
+    /// The same with a thread that hashes meanwhile.
+    fn put_batch(&mut self, batch: &Arc<[Piece]>, len: usize) -> Result<()> {
+        let end = self.fits(len)?;
+        if self.hashing.is_none() {
+            let begun = Hashing::begin(self.hasher.clone(), self.written);
+            self.hashing = Some(begun.map_err(|error| self.failed("hash", error))?);
+        }
+        let hashing = self.hashing.as_ref().map_or(Ok(()), |it| it.add(Arc::clone(batch)));
+        hashing.map_err(|error| self.failed("hash", error))?;
+        let mut at = self.written;
+        for piece in batch.iter() {
+            let bytes = (**piece).as_ref();
+            let written = self.file.write_at(at, bytes);
+            written.map_err(|error| self.failed("write", error))?;
+            at += bytes.len() as u64;
+        }
+        self.written = end;
+        if end - self.noted >= CHECKPOINT { self.note() } else { Ok(()) }
+    }
+
+    /// Takes the hash of what is written back from its thread.
+    fn settle(&mut self) -> Result<()> {
+        if let Some(hashing) = self.hashing.take() {
+            let state = hashing.state(self.written);
+            self.hasher = state.map_err(|error| self.failed("hash", error))?;
+        }
+        Ok(())
+    }
+
+    /// Where so many more bytes end.
+    fn fits(&self, len: usize) -> Result<u64> {
+        let (end, limit) = (self.written + len as u64, self.store.limits.blob_bytes);
+        if end > limit { Err(Error::TooLarge { what: "the blob", limit }) } else { Ok(end) }
+    }
+
+    fn failed(&self, what: &'static str, error: io::Error) -> Error {
+        io_error(what, &self.store.upload_path(&self.id), error)
     }
 
     fn drain(&mut self) -> Result<()> {
@@ -361,9 +402,8 @@ impl Writer {
 
     /// Flushes, and then says so in the metadata.
     fn note(&mut self) -> Result<()> {
-        self.file
-            .sync()
-            .map_err(|error| io_error("flush", &self.store.upload_path(&self.id), error))?;
+        self.settle()?;
+        self.file.sync().map_err(|error| self.failed("flush", error))?;
         self.session.offset = self.written;
         self.session.state = self.hasher.state();
         self.session.touched = self.store.now();
@@ -375,7 +415,7 @@ impl Writer {
     fn end(&mut self) -> Result<UploadStatus> {
         self.closed = true;
         // Even where the last bytes did not fit, what is in the file is worth keeping.
-        let drained = self.drain();
+        let drained = if self.buffer.is_empty() { Ok(()) } else { self.drain() };
         self.note()?;
         drained?;
         Ok(UploadStatus { offset: self.session.offset, last_chunk: self.session.last_chunk })
@@ -389,6 +429,17 @@ impl UploadWriter for Writer {
         }
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= BUFFER { self.drain() } else { Ok(()) }
+    }
+
+    fn write_batch(&mut self, batch: Arc<[Piece]>) -> Result<()> {
+        let len: usize = batch.iter().map(|piece| (**piece).as_ref().len()).sum();
+        if len < OVERLAPPED {
+            return batch.iter().try_for_each(|piece| self.write((**piece).as_ref()));
+        }
+        if !self.buffer.is_empty() {
+            self.drain()?;
+        }
+        self.put_batch(&batch, len)
     }
 
     fn close(mut self: Box<Self>) -> Result<UploadStatus> {

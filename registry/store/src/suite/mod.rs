@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     ("an open blob stays readable", blobs::open_while_deleted),
     ("a blob in use is not deleted", blobs::in_use),
     ("an upload goes in chunks", uploads::chunks),
+    ("batches are as their pieces", uploads::batches),
     ("the last chunk may come again", uploads::last_chunk_again),
     ("an upload has one writer", uploads::one_writer),
     ("an upload of another digest is gone", uploads::wrong_digest),

@@ -1,7 +1,9 @@
 //! Uploads: chunks, their order, their end.
 
+use std::sync::Arc;
+
 use super::{bytes, fails, name};
-use crate::{Algorithm, Digest, Error, Name, Store, UploadId, UploadStatus};
+use crate::{Algorithm, Digest, Error, Name, Piece, Store, UploadId, UploadStatus};
 
 /// Writes one chunk.
 fn chunk(store: &dyn Store, repo: &Name, id: &UploadId, at: u64, part: &[u8]) -> UploadStatus {
@@ -168,4 +170,30 @@ pub(super) fn twice(store: &dyn Store) {
     }
     assert_eq!(bytes(store, &one, &digest), b"the same");
     assert_eq!(store.holders(&digest, 10).unwrap(), [one, other]);
+}
+
+pub(super) fn batches(store: &dyn Store) {
+    let repo = name("a/b");
+    let long: Vec<u8> = (0..3_000_000_u32).map(|at| ((at * 7) >> 3) as u8).collect();
+    let all = [b"begin", &long[..], b"middle", &long[..], &long[..], b"end"].concat();
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let id = store.begin_upload(&repo, algorithm).unwrap();
+        let mut writer = store.write_upload(&repo, &id, 0).unwrap();
+        let batch = |parts: &[&[u8]]| -> Arc<[Piece]> {
+            parts.iter().map(|part| Box::new(part.to_vec()) as Piece).collect()
+        };
+        writer.write(b"begin").unwrap();
+        writer.write_batch(batch(&[&long[..1_000_000], b"", &long[1_000_000..]])).unwrap();
+        writer.write_batch(batch(&[b"mid", b"dle"])).unwrap();
+        writer.write_batch(batch(&[&long])).unwrap();
+        assert_eq!(writer.close().unwrap().offset, 6_000_011);
+        let mut writer = store.write_upload(&repo, &id, 6_000_011).unwrap();
+        writer.write_batch(batch(&[&long])).unwrap();
+        writer.write_batch(batch(&[])).unwrap();
+        writer.write(b"end").unwrap();
+        drop(writer);
+        let digest = Digest::with(algorithm, &all);
+        assert_eq!(store.finish_upload(&repo, &id, &digest).unwrap(), all.len() as u64);
+        assert!(bytes(store, &repo, &digest) == all);
+    }
 }
