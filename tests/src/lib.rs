@@ -9,6 +9,7 @@ pub mod http;
 pub mod liar;
 mod place;
 pub mod server;
+pub mod strait;
 
 pub use place::Place;
 use std::{

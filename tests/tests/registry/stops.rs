@@ -13,6 +13,7 @@ use mdl_store::{Digest, simulation::Rng};
 use mdl_tests::{
     Place, http, mdl,
     server::{Server, free_port},
+    strait::Strait,
 };
 
 /// Bytes that no compression makes fewer.
@@ -173,6 +174,23 @@ fn settings_are_read_again() {
     server.signal("HUP");
     thread::sleep(Duration::from_millis(300));
     assert_eq!(ask(), 200);
+}
+
+/// Where a connection is slow, several fetch a large blob; where it is not, one does.
+#[test]
+fn a_narrow_way_is_taken_several_times_at_once() {
+    let place = Place::new();
+    let server = Server::start(&place.path("root"));
+    fs::write(place.path("weights.bin"), noise(80 << 20)).unwrap();
+    place.says(&["push", "weights.bin", &server.at("team/large:v1"), "--quiet"]);
+    let strait = Strait::to(&server.host, 16 << 20);
+    let began = Instant::now();
+    let from = format!("{}/team/large:v1", strait.host);
+    place.says(&["pull", &from, "--to", "out", "--quiet"]);
+    assert!(fs::read(place.path("out/weights.bin")).unwrap() == noise(80 << 20));
+    assert!((2..=8).contains(&strait.most()), "{}", strait.most());
+    // Alone it would take five seconds.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 /// What two ask for at once: the second is told, and neither harms the other.

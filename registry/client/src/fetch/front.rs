@@ -118,6 +118,11 @@ impl Front {
         }
     }
 
+    /// Bytes that are there.
+    pub(super) fn total(&self) -> u64 {
+        self.state().done.total()
+    }
+
     /// A copy of what is there.
     pub(super) fn done(&self) -> Ranges {
         self.state().done.clone()

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -38,6 +39,10 @@ pub(crate) struct Wanted {
 const JOURNAL_EVERY: u64 = 8 << 20;
 /// Between two marks for the hash that follows.
 const MARK_EVERY: u64 = 1 << 20;
+/// How long one connection is tried before it gets company.
+const TRIAL: Duration = Duration::from_millis(100);
+/// Bytes that a connection fast enough brings in that time: 400 MB/s.
+const FAST: u64 = 40_000_000;
 /// Connections of one blob beside its first, as far as there are free lanes.
 const LANES: usize = 15;
 /// Parts of a large blob: the hash follows at most so far behind.
@@ -148,14 +153,37 @@ impl Job {
             drop(permit);
             job.lane(&all_lanes).await
         });
-        for _ in 0..further.min(LANES) {
-            let (job, lanes) = (self.clone(), lanes.clone());
-            running.spawn(async move { job.lane(&lanes).await });
+        let mut slow = std::pin::pin!(self.slow());
+        let mut alone = further > 0;
+        loop {
+            tokio::select! {
+                ended = running.join_next() => match ended {
+                    Some(ended) => ended.map_err(|_| Error::Interrupted)??,
+                    None => return Ok(()),
+                },
+                () = &mut slow, if alone => {
+                    alone = false;
+                    for _ in 0..further.min(LANES) {
+                        let (job, lanes) = (self.clone(), lanes.clone());
+                        running.spawn(async move { job.lane(&lanes).await });
+                    }
+                }
+            }
         }
-        while let Some(ended) = running.join_next().await {
-            ended.map_err(|_| Error::Interrupted)??;
+    }
+
+    /// Returns once one connection is not as fast as the hash: then more of them may be. Where it is, they would only be in
+    /// each other's way.
+    async fn slow(&self) {
+        let mut before = self.front.total();
+        loop {
+            tokio::time::sleep(TRIAL).await;
+            let now = self.front.total();
+            if now.saturating_sub(before) < FAST {
+                return;
+            }
+            before = now;
         }
-        Ok(())
     }
 
     /// Takes one segment after the other.
