@@ -23,7 +23,7 @@ import sys
 import time
 import urllib.request
 
-from common import CACHE, PAIRS, RELEASE, SCRATCH, run, table
+from common import CACHE, PAIRS, RELEASE, SCRATCH, peak_memory, run, table
 
 MDL = RELEASE / "mdl"
 ORAS = CACHE / "clients/oras-1.3.6/oras"
@@ -47,11 +47,12 @@ class Server:
                        folder / "registry.toml", "--home", folder / "home"]
         else:
             (folder / "config.yml").write_text(
-                "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n"
-                f"    rootdirectory: {folder}/data\nhttp:\n  addr: {self.host}\n")
+                "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  cache:\n    blobdescriptor: inmemory\n"
+                f"  filesystem:\n    rootdirectory: {folder}/data\nhttp:\n  addr: {self.host}\n")
             command = [DISTRIBUTION, "serve", folder / "config.yml"]
         self.folder = folder
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        env={**os.environ, "OTEL_TRACES_EXPORTER": "none"})
         for _ in range(500):
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://{self.host}/v2/").read()
@@ -65,9 +66,7 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def peak(self):
-        """MiB."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        return peak_memory(self.process.pid)
 
     def stop(self):
         self.process.kill()
@@ -108,7 +107,7 @@ def transfer(kind, file):
             push = [ORAS, "push", "--plain-http", "--disable-path-validation", name, file.name]
             pull = [ORAS, "pull", "--plain-http", "-o", out, name]
         before = server.cpu()
-        _, pushed, push_peak = run("env", "-C", file.parent, *push, env=home)
+        _, pushed, push_peak = run(*push, env=home, cwd=file.parent)
         between = server.cpu()
         _, pulled, pull_peak = run(*pull, env=home)
         found = dict(push=pushed, pull=pulled, push_cpu=between - before, pull_cpu=server.cpu() - between,
@@ -128,7 +127,6 @@ def big():
     for number in range(PAIRS):
         order = ("mdl", "distribution") if number % 2 == 0 else ("distribution", "mdl")
         got.append({kind: transfer(kind, file) for kind in order})
-        print(number, {k: (round(v["push"], 2), round(v["pull"], 2), v["push_cpu"]) for k, v in got[-1].items()}, file=sys.stderr)
     rows = []
     for what, unit in (("push", "s"), ("pull", "s"), ("push_cpu", "s"), ("pull_cpu", "s"), ("server", "MiB"), ("client", "MiB")):
         mine = statistics.median(pair["mdl"][what] for pair in got)
@@ -169,7 +167,7 @@ def small():
         for kind in (("mdl", "distribution") if number % 2 == 0 else ("distribution", "mdl")):
             with serving(kind, SCRATCH / "server") as server:
                 name = f"{server.host}/bench/small:v1"
-                run("env", "-C", SCRATCH, ORAS, "push", "--plain-http", name, file.name)
+                run(ORAS, "push", "--plain-http", name, file.name, cwd=SCRATCH)
                 output, _, _ = run(RELEASE / "pull_rate", server.host, "bench/small", "v1", 1000, 32)
                 pair[kind] = json.loads(output) | {"cpu": server.cpu(), "server": server.peak()}
         got.append(pair)
