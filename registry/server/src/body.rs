@@ -21,11 +21,20 @@ pub(crate) struct Body {
     entry: Option<Box<Entry>>,
 }
 
+/// Pieces that come from somewhere that may have to be waited for.
+pub(crate) trait Pieces: std::fmt::Debug + Send {
+    /// The next one, where it need not be waited for.
+    fn now(&mut self) -> Option<Bytes>;
+    /// All from here on, as they come.
+    fn later(self: Box<Self>) -> mpsc::Receiver<io::Result<Bytes>>;
+}
+
 #[derive(Debug)]
 enum Content {
     Whole(Bytes),
     Pieces {
         ready: VecDeque<Bytes>,
+        now: Option<Box<dyn Pieces>>,
         more: Option<mpsc::Receiver<io::Result<Bytes>>>,
         /// Bytes that are still to come.
         left: u64,
@@ -46,10 +55,10 @@ impl Body {
     /// `length` bytes: those that are there, and those that come.
     pub(crate) fn pieces(
         ready: VecDeque<Bytes>,
-        more: Option<mpsc::Receiver<io::Result<Bytes>>>,
+        now: Option<Box<dyn Pieces>>,
         length: u64,
     ) -> Self {
-        Self { content: Content::Pieces { ready, more, left: length }, entry: None }
+        Self { content: Content::Pieces { ready, now, more: None, left: length }, entry: None }
     }
 
     /// Writes this to the log when it ends.
@@ -63,7 +72,18 @@ impl Body {
             Content::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Content::Whole(bytes) => std::mem::take(bytes),
             Content::Pieces { left: 0, .. } => return Poll::Ready(None),
-            Content::Pieces { ready, more, left } => {
+            Content::Pieces { ready, now, more, left } => {
+                if ready.is_empty()
+                    && let Some(mut pieces) = now.take()
+                {
+                    match pieces.now() {
+                        Some(piece) => {
+                            ready.push_back(piece);
+                            *now = Some(pieces);
+                        }
+                        None => *more = Some(pieces.later()),
+                    }
+                }
                 let piece = match (ready.pop_front(), more) {
                     (Some(piece), _) => Some(Ok(piece)),
                     (None, Some(more)) => match more.poll_recv(cx) {

@@ -152,6 +152,12 @@ pub trait BlobReader: Send + Sync {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize>;
+    /// The same without waiting for a device, so that it may be called from a thread that must not: `None` where the
+    /// bytes are not in memory, or the backend cannot tell. May give fewer.
+    fn read_now(&self, offset: u64, out: &mut [u8]) -> Option<usize> {
+        let _ = (offset, out);
+        None
+    }
     /// Where the bytes lie as a file, for parsers that map it; `None` for backends without files.
     fn path(&self) -> Option<PathBuf>;
 }

@@ -3,10 +3,12 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, IoSliceMut},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+
+use rustix::io::{ReadWriteFlags, preadv2};
 
 /// A place for files. Nothing is durable until the file, and the folder that names it, are flushed.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -39,6 +41,11 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// Reads up to `out.len()` bytes; fewer only at the end.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    /// The same without waiting for a device: `None` where what is at `offset` is not in memory, or that is not known.
+    fn read_now(&self, offset: u64, out: &mut [u8]) -> Option<usize> {
+        let _ = (offset, out);
+        None
+    }
     /// Writes all of `bytes`.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cuts or extends with zeros.
@@ -54,15 +61,18 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(RealFile { file, in_memory: false }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Box::new(RealFile { file, in_memory: false }))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(File::open(path)?)))
+        let file = File::open(path)?;
+        let in_memory = rustix::fs::fstatfs(&file).is_ok_and(|facts| facts.f_type == TMPFS);
+        Ok(Box::new(RealFile { file, in_memory }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -106,17 +116,24 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// Of a file system that is nowhere else.
+    in_memory: bool,
+}
+
+/// What the kernel calls a file system in memory (`TMPFS_MAGIC`, statfs(2)).
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset + done as u64) {
+            match self.file.read_at(rest, offset + done as u64) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -126,15 +143,23 @@ impl DiskFile for RealFile {
         Ok(done)
     }
 
+    fn read_now(&self, offset: u64, out: &mut [u8]) -> Option<usize> {
+        if self.in_memory {
+            return self.read_at(offset, out).ok();
+        }
+        let mut parts = [IoSliceMut::new(out)];
+        preadv2(&self.file, &mut parts, offset, ReadWriteFlags::NOWAIT).ok()
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }

@@ -79,7 +79,7 @@ fn figures_and_logs() {
     assert!(text.contains(path) && !text.contains(secret), "{text}");
     for line in text.lines() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert!(entry["status"].is_number() && entry["path"].is_string(), "{line}");
+        assert!(entry["status"].is_number() && entry["target"].is_string(), "{line}");
     }
     let metrics = server.get("/metrics").text();
     for name in ["requests", "bytes", "# EOF"] {

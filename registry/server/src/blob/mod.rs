@@ -18,12 +18,15 @@ use self::{
 };
 use crate::{
     app::{App, Call},
-    body::Body,
+    body::{Body, Pieces},
     refusal::Refusal,
 };
 
 /// Pieces that are read before the answer begins: most small blobs need no more.
 const FIRST: usize = 2;
+
+/// Bytes in memory that are worth being sent without those behind them.
+const LEAST: usize = 64 << 10;
 
 /// Files are data, whatever they hold: a browser saves them and runs nothing in them.
 pub(crate) const POLICY: &str = "default-src 'none'; sandbox";
@@ -105,8 +108,9 @@ fn begun(app: &Arc<App>, opened: Opened, idle: Duration) -> Response<Body> {
         None => Body::empty(),
         Some(reader) => {
             let read: u64 = ready.iter().map(|piece| piece.len() as u64).sum();
-            let more = (read < length).then(|| pump(app, reader, at + read, end, idle));
-            Body::pieces(ready, more, length)
+            let rest = Rest { app: Arc::clone(app), reader, at: at + read, end, idle };
+            let rest = (read < length).then(|| Box::new(rest) as Box<dyn Pieces>);
+            Body::pieces(ready, rest, length)
         }
     };
     let mut answer = Response::new(body);
@@ -147,6 +151,37 @@ fn read(
         return Err(mdl_store::Error::Corrupt { path, what: "it is shorter than noted".into() });
     }
     Ok(buffer.piece(read))
+}
+
+/// What is still to be sent of a blob. From memory it is read where it is sent, by a thread of its own from a device.
+struct Rest {
+    app: Arc<App>,
+    reader: Arc<dyn BlobReader>,
+    at: u64,
+    end: u64,
+    idle: Duration,
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rest").field("at", &self.at).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+impl Pieces for Rest {
+    fn now(&mut self) -> Option<Bytes> {
+        let wanted = (self.end - self.at).min(PIECE as u64);
+        let mut buffer = self.app.buffers.take(wanted);
+        let room = buffer.room(wanted);
+        let least = room.len().min(LEAST);
+        let read = self.reader.read_now(self.at, room).filter(|read| *read >= least.max(1))?;
+        self.at += read as u64;
+        Some(buffer.piece(read))
+    }
+
+    fn later(self: Box<Self>) -> mpsc::Receiver<io::Result<Bytes>> {
+        pump(&self.app, self.reader, self.at, self.end, self.idle)
+    }
 }
 
 /// Reads on while the connection sends; ends when nobody takes the pieces any more.

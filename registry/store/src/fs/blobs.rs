@@ -196,6 +196,10 @@ impl BlobReader for Reader {
         self.file.read_at(offset, out).map_err(|error| io_error("read", &self.path, error))
     }
 
+    fn read_now(&self, offset: u64, out: &mut [u8]) -> Option<usize> {
+        if offset >= self.size { None } else { self.file.read_now(offset, out) }
+    }
+
     fn path(&self) -> Option<PathBuf> {
         self.real.clone()
     }
