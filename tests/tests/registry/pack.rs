@@ -27,6 +27,9 @@ fn a_folder_becomes_a_package() {
     let report = super::json(&place, &["pack", "data/tiny", "team/tiny:again"]);
     assert_eq!(report["version"], 1);
     let digest = report["digest"].as_str().unwrap();
+    let kept = fs::read(blob(&place, digest)).unwrap();
+    let standard = oci_spec::image::ImageManifest::from_reader(&kept[..]).unwrap();
+    assert_eq!(standard.layers().len(), 9);
     let manifest = manifest(&place, digest);
     assert_eq!(manifest["artifactType"], "application/vnd.cncf.model.manifest.v1+json");
     assert_eq!(manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
