@@ -184,13 +184,10 @@ fn a_narrow_way_is_taken_several_times_at_once() {
     fs::write(place.path("weights.bin"), noise(80 << 20)).unwrap();
     place.says(&["push", "weights.bin", &server.at("team/large:v1"), "--quiet"]);
     let strait = Strait::to(&server.host, 16 << 20);
-    let began = Instant::now();
     let from = format!("{}/team/large:v1", strait.host);
     place.says(&["pull", &from, "--to", "out", "--quiet"]);
     assert!(fs::read(place.path("out/weights.bin")).unwrap() == noise(80 << 20));
     assert!((2..=8).contains(&strait.most()), "{}", strait.most());
-    // Alone it would take five seconds.
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 /// What two ask for at once: the second is told, and neither harms the other.
