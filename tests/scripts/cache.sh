@@ -71,6 +71,7 @@ go_tool() {
 }
 
 clients() {
+  PATH=$PATH:/usr/local/go/bin # where Go's own archive goes
   if ! go version >/dev/null 2>&1; then
     echo "error: Go is missing; install 1.24 or newer (https://go.dev/dl), then run this again" >&2
     return 1
