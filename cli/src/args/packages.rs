@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::Trust;
+
 /// How to reach registries.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Reach {
@@ -96,6 +98,9 @@ pub(crate) struct Pull {
     pub(crate) force: bool,
 
     #[command(flatten)]
+    pub(crate) trust: Trust,
+
+    #[command(flatten)]
     pub(crate) reach: Reach,
 
     /// Print a report as JSON
@@ -111,6 +116,9 @@ pub(crate) struct Copy {
 
     /// To where
     pub(crate) destination: String,
+
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 
     #[command(flatten)]
     pub(crate) reach: Reach,

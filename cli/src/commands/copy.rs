@@ -1,9 +1,10 @@
 //! `mdl copy`: a package goes from one registry to another.
 
 use mdl_client::run as transfer;
+use mdl_store::Reference;
 use serde::Serialize;
 
-use super::{local, reach};
+use super::{local, reach, trust::Gate};
 use crate::{args::Copy, failure::Failure, printer::Printer, settings::Settings, units::Size};
 
 /// The shape of `--json`.
@@ -24,9 +25,26 @@ pub(crate) fn run(args: &Copy, settings: &Settings, printer: Printer) -> Result<
     let from = reach::address(&local::parse(&args.source, settings)?)?;
     let to = reach::address(&local::parse(&args.destination, settings)?)?;
     let (client, shown) = reach::transfers(&args.reach, settings, printer)?;
-    let copied = transfer(&*shown, client.copy(&from, &to));
+    let gate = Gate::open(&args.trust, settings)?;
+    let name = to.to_string();
+    let key = matches!(to.reference, Reference::Tag(_)).then_some(name.as_str());
+    let (mut pinned, mut verdict) = (from.clone(), None);
+    if gate.policy().is_some() {
+        // It is judged as what it is to be called, and what was judged is copied.
+        let mut evidence = transfer(&*shown, client.evidence(&from))?;
+        evidence.repository = to.name.clone();
+        evidence.tag = match &to.reference {
+            Reference::Tag(tag) => Some(tag.clone()),
+            Reference::Digest(_) => None,
+        };
+        pinned.reference = Reference::Digest(evidence.manifest.digest.clone());
+        verdict = gate.admit(&evidence, &from.to_string(), key, printer)?;
+    }
+    gate.note_unverified(&from.to_string(), printer);
+    let copied = transfer(&*shown, client.copy(&pinned, &to));
     shown.finish();
     let (manifest, pushed) = copied?;
+    gate.keep(verdict.as_ref(), key, &manifest.digest)?;
     let report = Report {
         version: 1,
         source: from.to_string(),

@@ -1,10 +1,12 @@
 //! One file per command.
 
+pub(crate) mod attach;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod copy;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod local;
 pub(crate) mod login;
@@ -19,5 +21,9 @@ pub(crate) mod reach;
 pub(crate) mod registry;
 pub(crate) mod remove;
 pub(crate) mod run;
+pub(crate) mod secret;
+pub(crate) mod sign;
 pub(crate) mod tag;
+pub(crate) mod trust;
+pub(crate) mod verify;
 pub(crate) mod write;

@@ -20,8 +20,8 @@ pub(crate) fn run(args: &Prune, settings: &Settings, printer: Printer) -> Result
     let (blobs, bytes) = (found.bad_blobs, found.bad_bytes);
     if args.json {
         let dry_run = args.dry_run;
-        let problems = found.problems;
-        return printer.json(&Report { version: 1, dry_run, blobs, bytes, problems });
+        let problems = found.problems.clone();
+        printer.json(&Report { version: 1, dry_run, blobs, bytes, problems })?;
     }
     for problem in &found.problems {
         printer.warn(problem);
@@ -29,6 +29,9 @@ pub(crate) fn run(args: &Prune, settings: &Settings, printer: Printer) -> Result
     if !found.problems.is_empty() {
         return Err(Failure::new("nothing is deleted: what that leads to cannot be known")
             .hint("pull or pack it again, or `mdl remove` what names it"));
+    }
+    if args.json {
+        return Ok(());
     }
     let verb = if args.dry_run { "would delete" } else { "deleted" };
     let blobs = if blobs == 1 { "1 blob".to_owned() } else { format!("{blobs} blobs") };

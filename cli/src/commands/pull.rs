@@ -9,6 +9,8 @@ use std::{
 use mdl_artifact::{
     Limits, Origins,
     pack::{Plan, Provenance},
+    signing::SIGNATURE_FILE,
+    trust::{Evidence, Signer},
 };
 use mdl_client::{Address, Hub, HubName, Pattern, Pulled, run as transfer};
 use mdl_formats::digest::DigestCache;
@@ -18,7 +20,7 @@ use mdl_store::{
 };
 use serde::Serialize;
 
-use super::{local, pack, reach};
+use super::{local, pack, reach, trust::Gate};
 use crate::{
     args::Pull, failure::Failure, printer::Printer, settings::Settings, table::Table, units::Size,
 };
@@ -38,6 +40,10 @@ struct Report {
     fetched_bytes: u64,
     kept: u64,
     referrers: u64,
+    /// Whether a trust policy let it in; without one nothing was verified.
+    verified: bool,
+    /// Who vouches for it.
+    signers: Vec<Signer>,
     /// Where it came from, of a model from a hub.
     source: Option<String>,
     revision: Option<String>,
@@ -87,28 +93,52 @@ fn from_registry(
     settings: &Settings,
     printer: Printer,
 ) -> Result<Report, Failure> {
+    if args.to.is_none() && !args.include.is_empty() {
+        return Err(Failure::new("a package comes into the local store whole")
+            .hint("give --to DIR to choose files with --include")
+            .status(Failure::USAGE));
+    }
+    let gate = Gate::open(&args.trust, settings)?;
     let (client, shown) = reach::transfers(&args.reach, settings, printer)?;
+    let name = address.to_string();
+    let key = matches!(address.reference, Reference::Tag(_)).then_some(name.as_str());
+    let evidence = match (gate.policy(), ollama) {
+        (Some(_), true) => Some(transfer(&*shown, client.ollama_evidence(address))?),
+        (Some(_), false) => Some(transfer(&*shown, client.evidence(address))?),
+        // For the signature that is to lie beside the files; where there is none to be had, none lies there.
+        (None, false) if args.to.is_some() => transfer(&*shown, client.evidence(address)).ok(),
+        (None, _) => None,
+    };
+    let verdict = match &evidence {
+        Some(evidence) => gate.admit(evidence, &name, key, printer)?,
+        None => {
+            gate.note_unverified(&name, printer);
+            None
+        }
+    };
+    // What was judged is fetched, whatever the tag points at by now. Ollama's registry knows tags alone.
+    let pinned = match evidence.as_ref().filter(|_| !ollama) {
+        Some(evidence) => Address {
+            reference: Reference::Digest(evidence.manifest.digest.clone()),
+            ..address.clone()
+        },
+        None => address.clone(),
+    };
     let pulled = if let Some(folder) = args.to.as_deref().filter(|_| !args.link) {
         let include = include(args);
         let pulled = if ollama {
-            transfer(&*shown, client.pull_ollama_to(address, &include, folder, args.force))
+            transfer(&*shown, client.pull_ollama_to(&pinned, &include, folder, args.force))
         } else {
-            transfer(&*shown, client.pull_to(address, &include, folder, args.force))
+            transfer(&*shown, client.pull_to(&pinned, &include, folder, args.force))
         };
         shown.finish();
         pulled?
     } else {
-        if !args.include.is_empty() {
-            return Err(Failure::new("a package comes into the local store whole")
-                .hint("give --to DIR to choose files with --include")
-                .status(Failure::USAGE));
-        }
         let layout = Arc::new(local::open(settings)?);
-        let key = address.to_string();
         let pulled = if ollama {
-            transfer(&*shown, client.pull_ollama(address, &layout, &key))
+            transfer(&*shown, client.pull_ollama(&pinned, &layout, &name))
         } else {
-            transfer(&*shown, client.pull(address, &layout, &key))
+            transfer(&*shown, client.pull(&pinned, &layout, &name))
         };
         shown.finish();
         let pulled = pulled?;
@@ -117,7 +147,37 @@ fn from_registry(
         }
         pulled
     };
-    Ok(report(address.to_string(), pulled, args.to.as_deref()))
+    gate.keep(verdict.as_ref(), key, &pulled.manifest.digest)?;
+    if let (Some(evidence), Some(folder)) = (&evidence, &args.to) {
+        leave_signature(evidence, &gate, folder, args.force, printer)?;
+    }
+    let mut report = report(name.clone(), pulled, args.to.as_deref());
+    report.verified = verdict.is_some();
+    report.signers = verdict.map(|verdict| verdict.signers).unwrap_or_default();
+    Ok(report)
+}
+
+/// Leaves the signature over a package's files beside them, for `mdl verify` and `model_signing`.
+fn leave_signature(
+    evidence: &Evidence,
+    gate: &Gate,
+    folder: &Path,
+    replace: bool,
+    printer: Printer,
+) -> Result<(), Failure> {
+    if evidence.package.files.iter().any(|file| file.name == SIGNATURE_FILE) {
+        return Ok(());
+    }
+    let Some(bundle) = evidence.model_signature(gate.policy()) else { return Ok(()) };
+    let path = folder.join(SIGNATURE_FILE);
+    match fs::symlink_metadata(&path) {
+        Ok(_) if fs::read(&path).is_ok_and(|there| there == bundle.bytes()) => Ok(()),
+        Ok(_) if !replace => {
+            printer.warn(format!("{} is another signature, and is left as it is", path.display()));
+            Ok(())
+        }
+        _ => super::sign::write(&path, bundle.bytes()),
+    }
 }
 
 /// Lays the files of a package in the local store into a folder, as read-only links.
@@ -156,6 +216,8 @@ fn report(reference: String, pulled: Pulled, folder: Option<&Path>) -> Report {
         fetched_bytes: pulled.fetched_bytes,
         kept: pulled.kept,
         referrers: pulled.referrers,
+        verified: false,
+        signers: Vec::new(),
         source: None,
         revision: None,
         license: None,
@@ -169,6 +231,7 @@ fn from_hub(
     settings: &Settings,
     printer: Printer,
 ) -> Result<Report, Failure> {
+    Gate::open(&args.trust, settings)?.admit_unsigned(&args.reference, &name.id, printer)?;
     let (client, shown) = reach::transfers(&args.reach, settings, printer)?;
     let folder = match &args.to {
         Some(folder) => folder.clone(),
@@ -202,6 +265,8 @@ fn from_hub(
         bytes: pulled.bytes,
         kept: pulled.kept,
         referrers: 0,
+        verified: false,
+        signers: Vec::new(),
         source: Some(from.source),
         revision: from.revision,
         license: from.license,
@@ -265,6 +330,10 @@ fn text(report: &Report) -> String {
     }
     if report.referrers > 0 {
         lines.push(format!("referrers   {}", report.referrers));
+    }
+    for signer in &report.signers {
+        let at = signer.signed.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+        lines.push(format!("signed by   {}, over its {}{at}", signer.key, signer.over));
     }
     if let (Some(source), Some(revision)) = (&report.source, &report.revision) {
         lines.push(format!("from        {source} at {revision}"));

@@ -41,6 +41,33 @@ pub enum Error {
     /// A digest that the caller was to give.
     #[error("no digest is given for {0}")]
     NoDigest(String),
+    /// A key that cannot be used.
+    #[error("{what}: {problem}")]
+    Key {
+        /// The file, or which key.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do; may be empty.
+        hint: String,
+    },
+    /// A signature or attestation that says nothing that can be understood.
+    #[error("a signature cannot be read: {0}")]
+    Signature(String),
+    /// A package over whose files no signature can be made.
+    #[error("its files cannot be signed: {0}")]
+    Unsignable(String),
+    /// A trust policy with a mistake.
+    #[error("{}: {problem}", .path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        problem: String,
+    },
+    /// What the local store says.
+    #[error(transparent)]
+    Store(#[from] mdl_store::Error),
     /// What the files themselves say.
     #[error(transparent)]
     Formats(#[from] mdl_formats::Error),
@@ -56,10 +83,21 @@ impl Error {
         Self::Unpackable { path: path.to_owned(), problem: problem.into(), hint: hint.into() }
     }
 
+    /// An [`Error::Key`].
+    pub(crate) fn key(
+        what: impl Into<String>,
+        problem: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::Key { what: what.into(), problem: problem.into(), hint: hint.into() }
+    }
+
     /// What the user can do about it, if anything is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Unpackable { hint, .. } if !hint.is_empty() => Some(hint),
+            Self::Unpackable { hint, .. } | Self::Key { hint, .. } if !hint.is_empty() => {
+                Some(hint)
+            }
             Self::Reference { .. } => Some(
                 "a reference is [host[:port]/]name[/name][:tag|@digest], in lower case but for the tag",
             ),

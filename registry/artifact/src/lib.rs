@@ -6,13 +6,17 @@
 
 mod error;
 pub mod facts;
+pub mod keys;
 mod limits;
 pub mod media;
 mod name;
 mod origins;
 pub mod pack;
 mod package;
+mod pattern;
 mod reference;
+pub mod signing;
+pub mod trust;
 pub mod views;
 
 pub use error::{Error, Result};
@@ -21,4 +25,5 @@ pub use limits::Limits;
 pub use name::{check_names, safe_name};
 pub use origins::Origins;
 pub use package::{Layer, LayerKind, Package, PackageFile, PackageKind};
+pub use pattern::Pattern;
 pub use reference::ModelRef;

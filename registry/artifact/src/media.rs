@@ -38,6 +38,12 @@ pub const RECIPE: &str = "application/vnd.mdl.recipe.v1+toml";
 /// An evaluation report, as a referrer.
 pub const EVALUATION: &str = "application/vnd.mdl.evaluation.v1+json";
 
+/// A Sigstore bundle: a signature or attestation, as a referrer.
+pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+/// What the types of bundles of all versions begin with.
+pub const BUNDLE_PREFIX: &str = "application/vnd.dev.sigstore.bundle";
+
 /// What the types of Ollama's layers begin with.
 pub const OLLAMA_PREFIX: &str = "application/vnd.ollama.image.";
 /// What the types of Docker Model Runner's layers and configs begin with.

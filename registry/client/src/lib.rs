@@ -6,6 +6,7 @@
 
 mod access;
 mod address;
+mod attach;
 mod auth;
 mod client;
 mod credentials;
@@ -17,7 +18,6 @@ mod hub;
 mod journal;
 mod limits;
 mod options;
-mod pattern;
 mod peer;
 mod progress;
 mod pull;
@@ -33,8 +33,8 @@ pub use client::{Client, run};
 pub use error::{Error, Result};
 pub use hub::{Hub, HubName, HubPulled, Origin};
 pub use limits::Limits;
+pub use mdl_artifact::Pattern;
 pub use options::Options;
-pub use pattern::Pattern;
 pub use progress::{Progress, Unwatched};
 pub use pull::Pulled;
 pub use push::Pushed;

@@ -3,7 +3,7 @@
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use futures_util::{StreamExt as _, stream};
-use mdl_artifact::Package;
+use mdl_artifact::{Package, Pattern};
 use mdl_store::{Descriptor, Digest, Links, Reference, layout::Layout};
 
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     error::shown,
     fetch::{self, Check, Wanted, discard_journal},
     folder::{Folder, Placed},
-    pattern::{Pattern, wanted},
     push::Aborting,
     registry::{MANIFESTS, OLLAMA_MANIFEST, Repository},
 };
@@ -335,7 +334,7 @@ fn plain_files(tree: &Tree, include: &[Pattern]) -> Result<Vec<Placed>> {
         return Err(Error::refused(what, "pull it without --to to look at it"));
     }
     let mut files = Vec::new();
-    for file in package.files.iter().filter(|file| wanted(include, &file.name)) {
+    for file in package.files.iter().filter(|file| Pattern::wanted(include, &file.name)) {
         if file.archive {
             let what = format!("{} is an archive, which is not unpacked", shown(&file.name));
             return Err(Error::refused(what, "pull it without --to, or choose with --include"));

@@ -11,7 +11,7 @@ use mdl_artifact::{ModelRef, pack::Packed};
 use mdl_store::{Descriptor, Digest, Links, Name, Reference, layout::Layout};
 
 use crate::{
-    Address, Client, Error, Result,
+    Address, Client, Error, Result, attach,
     http::Content,
     pull::Tree,
     push::{Parcel, Pushed, Sender},
@@ -61,25 +61,14 @@ impl Client {
             let (digest, size) = (blob.digest.clone(), blob.size);
             blobs.push(Blob { digest, size, content, mounts: Vec::new() });
         }
-        let small = |blob: &mdl_artifact::pack::Blob| Blob {
-            digest: blob.digest.clone(),
-            size: blob.bytes.len() as u64,
-            content: Content::Bytes(Bytes::from(blob.bytes.clone())),
-            mounts: Vec::new(),
-        };
-        let bare = |manifest: &mdl_artifact::pack::Blob, blobs| Parcel {
-            media_type: manifest.media_type.clone(),
-            digest: manifest.digest.clone(),
-            bytes: Bytes::from(manifest.bytes.clone()),
+        let parcel = Parcel {
+            media_type: packed.manifest.media_type.clone(),
+            digest: packed.manifest.digest.clone(),
+            bytes: Bytes::from(packed.manifest.bytes.clone()),
             blobs,
             children: Vec::new(),
-            referrers: Vec::new(),
+            referrers: packed.referrers.iter().map(attach::parcel).collect(),
         };
-        let mut parcel = bare(&packed.manifest, blobs);
-        for referrer in &packed.referrers {
-            let blobs = referrer.blobs.iter().map(small).collect();
-            parcel.referrers.push(bare(&referrer.manifest, blobs));
-        }
         self.sender(to).send(&parcel, &to.reference).await
     }
 
@@ -120,7 +109,7 @@ impl Client {
         Ok(parcels)
     }
 
-    fn sender(&self, to: &Address) -> Arc<Sender> {
+    pub(crate) fn sender(&self, to: &Address) -> Arc<Sender> {
         Arc::new(Sender {
             to: self.repository(&to.host, &to.name),
             journal: self.journal(),

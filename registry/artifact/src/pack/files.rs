@@ -9,7 +9,11 @@ use std::{
 use mdl_formats::{Checkpoint, Error as FormatError};
 
 use super::{Plan, PlanFile, sort};
-use crate::{Error, Facts, LayerKind, Limits, Result, check_names, facts::borrowed};
+use crate::{
+    Error, Facts, LayerKind, Limits, Result, check_names,
+    facts::borrowed,
+    signing::{Bundle, MODEL_SIGNATURE, SIGNATURE_FILE},
+};
 
 /// A file alone, or all parts of a split GGUF.
 pub(super) fn file(path: &Path, limits: &Limits) -> Result<Plan> {
@@ -45,8 +49,24 @@ pub(super) fn folder(root: &Path, limits: &Limits) -> Result<Plan> {
         let hint = if notes.is_empty() { String::new() } else { notes.join("; ") };
         return Err(Error::unpackable(root, "holds no files to pack", hint));
     }
+    let signature = take_signature(&mut files, limits)?;
     let facts = folder_facts(root, &files, limits, &mut notes);
-    plan(files, facts, notes)
+    Ok(Plan { signature, ..plan(files, facts, notes)? })
+}
+
+/// A model signature that lies beside the files it is over, where there is one. A file that is only called so stays.
+fn take_signature(files: &mut Vec<(String, PathBuf)>, limits: &Limits) -> Result<Option<Vec<u8>>> {
+    let Some(at) = files.iter().position(|(name, _)| name == SIGNATURE_FILE) else {
+        return Ok(None);
+    };
+    let Some((_, path)) = files.get(at).filter(|_| files.len() > 1) else { return Ok(None) };
+    let bytes = begins(path, limits.document_bytes as u64)?;
+    let is_one =
+        Bundle::read(&bytes).is_ok_and(|it| it.unverified().predicate_type == MODEL_SIGNATURE);
+    if is_one {
+        files.remove(at);
+    }
+    Ok(is_one.then_some(bytes))
 }
 
 /// What the model in a folder is: as our reader of models has it, else by what single files say.
@@ -94,7 +114,7 @@ fn plan(files: Vec<(String, PathBuf)>, facts: Facts, mut notes: Vec<String>) -> 
         (kind, &file.name).cmp(&(other_kind, &other.name))
     });
     let files = sorted.into_iter().map(|(_, file)| file).collect();
-    Ok(Plan { files, facts, provenance: None, notes })
+    Ok(Plan { files, facts, provenance: None, signature: None, notes })
 }
 
 /// A walk through a folder.

@@ -16,7 +16,10 @@ use mdl_formats::digest::{DigestCache, Watch};
 use mdl_store::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Evaluation, Facts, Limits, Origins, Result, media};
+use crate::{
+    Error, Evaluation, Facts, Limits, Origins, Result, media,
+    signing::{self, Bundle},
+};
 
 /// What is to be packed.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct Plan {
     pub facts: Facts,
     /// Where it was fetched from, if that is known.
     pub provenance: Option<Provenance>,
+    /// A signature over the files that lay beside them: no file of the model, but what refers to the package.
+    pub signature: Option<Vec<u8>>,
     /// What the user should know: files left out, headers that could not be read.
     pub notes: Vec<String>,
 }
@@ -177,6 +182,11 @@ impl Plan {
         }
         if let Some(report) = report {
             referrers.push(document::evaluation(report, &manifest));
+        }
+        if let Some(signature) = &self.signature {
+            let bundle = Bundle::read(signature)?;
+            let subject = manifest.descriptor();
+            referrers.push(signing::referrer(signature, bundle.unverified(), &subject, None));
         }
         Ok(Packed { config, manifest, referrers })
     }

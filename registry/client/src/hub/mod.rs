@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use http::StatusCode;
+use mdl_artifact::Pattern;
 use mdl_store::Digest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -14,7 +15,6 @@ use crate::{
     fetch::{Check, Wanted},
     folder::{Folder, Placed, safe},
     http::Call,
-    pattern::{Pattern, wanted},
     peer::{Identity, Peer, Scope},
     registry::next_page,
     source::Source,
@@ -209,7 +209,7 @@ impl Client {
         let identity = Identity::Token(hub.token.clone());
         let peer = Arc::new(Peer::at(self.http.clone(), endpoint, identity));
         let mut listing = list(&peer, name).await?;
-        listing.files.retain(|file| wanted(include, &file.name));
+        listing.files.retain(|file| Pattern::wanted(include, &file.name));
         if listing.files.is_empty() {
             let what = format!("{name} has no file that is wanted");
             return Err(Error::refused(what, "look at --include: `*.gguf`, `**/*.json`"));

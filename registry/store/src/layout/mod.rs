@@ -224,19 +224,30 @@ impl Layout {
     /// # Errors
     /// [`Error::Io`], [`Error::TooLarge`], [`Error::DigestMismatch`].
     pub fn manifest(&self, digest: &Digest) -> Result<Vec<u8>> {
+        self.read_checked(digest, Limits::default().manifest_bytes, "the manifest")
+    }
+
+    fn read_checked(&self, digest: &Digest, limit: u64, what: &'static str) -> Result<Vec<u8>> {
         let path = self.blob_path(digest);
-        let limit = Limits::default().manifest_bytes;
         let mut bytes = Vec::new();
         let file = File::open(&path).map_err(io("open", &path))?;
         file.take(limit + 1).read_to_end(&mut bytes).map_err(io("read", &path))?;
         if bytes.len() as u64 > limit {
-            return Err(Error::TooLarge { what: "the manifest", limit });
+            return Err(Error::TooLarge { what, limit });
         }
         let found = Digest::with(digest.algorithm(), &bytes);
         if found != *digest {
             return Err(Error::DigestMismatch { stated: digest.clone(), found });
         }
         Ok(bytes)
+    }
+
+    /// A blob that is to be small, its digest checked.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::TooLarge`], [`Error::DigestMismatch`].
+    pub fn small_blob(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
+        self.read_checked(digest, limit, "the document")
     }
 
     /// Puts a blob's content at a path where nothing stands.

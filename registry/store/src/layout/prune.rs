@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, io, path::Path};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Layout, files::io as failed, index};
 use crate::{Algorithm, Digest, Error, Found, Limits, Links, Result};
@@ -79,15 +80,26 @@ fn reached(
                 continue;
             }
         };
-        match links(&bytes) {
-            Some(links) => {
-                live.extend(links.blobs.into_iter().map(|it| it.digest));
+        match (links(&bytes), serde_json::from_slice(&bytes)) {
+            (Some(links), Ok(document)) => {
+                keep_named(&document, &mut live);
                 open.extend(links.manifests.into_iter().map(|it| it.digest));
             }
-            None => found.problems.push(format!("manifest {digest}: it cannot be understood")),
+            _ => found.problems.push(format!("manifest {digest}: it cannot be understood")),
         }
     }
     live
+}
+
+/// Keeps every digest that stands in a manifest, wherever: also of a layer that was to be elsewhere (`urls`), and in
+/// kinds of manifests that nobody here knows. Its depth was checked when its links were read.
+fn keep_named(document: &Value, live: &mut BTreeSet<Digest>) {
+    match document {
+        Value::String(text) => live.extend(text.parse::<Digest>()),
+        Value::Array(items) => items.iter().for_each(|it| keep_named(it, live)),
+        Value::Object(fields) => fields.values().for_each(|it| keep_named(it, live)),
+        _ => {}
+    }
 }
 
 /// Deletes the files of a folder that are to go.

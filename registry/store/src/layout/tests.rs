@@ -139,3 +139,29 @@ fn what_cannot_be_read_keeps_everything() {
     assert_eq!(layout.prune(false).unwrap().bad_blobs, 1);
     assert_eq!(layout.has_blob(&used).unwrap(), Some(4));
 }
+
+#[test]
+fn what_any_kind_of_manifest_names_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::open(dir.path()).unwrap();
+    let blobs = [b"foreign layer", b"unknown thing", b"nobody's blob"];
+    let [foreign, unknown, unused] = blobs.map(|it| layout.put_bytes(it).unwrap());
+    let documents = [
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[{{"mediaType":
+            "application/vnd.oci.image.layer.nondistributable.v1.tar","digest":"{foreign}","size":13}}]}}"#
+        ),
+        format!(r#"{{"mediaType":"a/b","layers":"none","things":[{{"at":"{unknown}"}}]}}"#),
+    ];
+    for (name, text) in ["a:b", "c:d"].iter().zip(&documents) {
+        let digest = layout.put_bytes(text.as_bytes()).unwrap();
+        let media_type = "a/b".to_owned();
+        let manifest = Descriptor { media_type, digest, size: text.len() as u64 };
+        layout.set_reference(name, manifest).unwrap();
+    }
+    let found = layout.prune(false).unwrap();
+    assert_eq!((found.problems.len(), found.bad_blobs), (0, 1), "{:?}", found.problems);
+    for (digest, there) in [(&foreign, true), (&unknown, true), (&unused, false)] {
+        assert_eq!(layout.has_blob(digest).unwrap().is_some(), there, "{digest}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Which files are wanted: `*` and `?` within a part of a name, `**` across parts.
+//! Patterns for names of files and repositories: `*` and `?` within a part of a name, `**` across parts.
 
 /// A pattern for names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,17 +32,22 @@ impl Pattern {
         Self(pieces)
     }
 
+    /// Whether a whole name fits, from its beginning to its end.
+    pub fn fits_whole(&self, name: &str) -> bool {
+        matches(&self.0, name)
+    }
+
     /// Whether a whole name fits; a pattern without `/` may also fit its last part alone.
     pub fn fits(&self, name: &str) -> bool {
         let whole = !self.0.contains(&Piece::Exactly('/')) && !self.0.contains(&Piece::Across);
         let last = name.rsplit('/').next().unwrap_or(name);
         matches(&self.0, name) || (whole && matches(&self.0, last))
     }
-}
 
-/// Whether a name is wanted: by any pattern, or by none being there.
-pub(crate) fn wanted(patterns: &[Pattern], name: &str) -> bool {
-    patterns.is_empty() || patterns.iter().any(|pattern| pattern.fits(name))
+    /// Whether a name is wanted: by any pattern, or by none being there.
+    pub fn wanted(patterns: &[Self], name: &str) -> bool {
+        patterns.is_empty() || patterns.iter().any(|pattern| pattern.fits(name))
+    }
 }
 
 /// Step by step over all places where the pattern may stand: no pattern makes this slow.
@@ -109,7 +114,11 @@ mod tests {
         ] {
             assert_eq!(Pattern::new(pattern).fits(name), fits, "{pattern} {name}");
         }
-        assert!(wanted(&[], "x") && !wanted(&[Pattern::new("y")], "x"));
+        assert!(Pattern::wanted(&[], "x") && !Pattern::wanted(&[Pattern::new("y")], "x"));
+        assert!(Pattern::new("*").fits_whole("a") && !Pattern::new("*").fits_whole("a/b"));
+        assert!(
+            Pattern::new("a/**").fits_whole("a/b/c") && !Pattern::new("a/**").fits_whole("b/a/c")
+        );
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! The newest signature that was seen for each tag: who serves an older one serves an old model for the new.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use mdl_formats::{Error as FormatError, atomic::AtomicFile};
+use mdl_store::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Bytes of the file.
+const BYTES: u64 = 64 << 20;
+
+/// The memory of a site, a file in its folder.
+#[derive(Debug)]
+pub struct Seen {
+    path: PathBuf,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    /// By `[host/]name:tag`.
+    tags: BTreeMap<String, Entry>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Entry {
+    signed: Timestamp,
+    digest: String,
+}
+
+impl Seen {
+    /// In this folder.
+    pub fn new(folder: &Path) -> Self {
+        Self { path: folder.join("trust-seen.json") }
+    }
+
+    /// The newest time that was kept for a tag.
+    ///
+    /// # Errors
+    /// [`Error::Policy`] where the file is not what it should be: it is not taken for empty.
+    pub fn newest(&self, key: &str) -> Result<Option<Timestamp>> {
+        Ok(self.read()?.tags.get(key).map(|entry| entry.signed))
+    }
+
+    /// Keeps what was accepted, also where it is older than what is kept: then somebody asked for it.
+    ///
+    /// # Errors
+    /// As [`Seen::newest`]; [`Error::Formats`] where it cannot be written.
+    pub fn keep(&self, key: &str, signed: Timestamp, digest: &Digest) -> Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(FormatError::io(folder, "create"))?;
+        let lock = self.path.with_extension("lock");
+        let held = File::create(&lock).map_err(FormatError::io(&lock, "open"))?;
+        held.lock().map_err(FormatError::io(&lock, "lock"))?;
+        let mut kept = self.read()?;
+        let entry = Entry { signed, digest: digest.to_string() };
+        if kept.tags.get(key).is_some_and(|old| old.signed == signed && old.digest == entry.digest)
+        {
+            return Ok(());
+        }
+        kept.version = 1;
+        kept.tags.insert(key.to_owned(), entry);
+        let text = serde_json::to_vec(&kept).map_err(|error| self.broken(error.to_string()))?;
+        let mut file = AtomicFile::create(&self.path, true)?;
+        file.write_all(&text).map_err(FormatError::io(&self.path, "write"))?;
+        file.commit()?;
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Kept> {
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Kept::default());
+            }
+            Err(error) => return Err(FormatError::io(&self.path, "open")(error).into()),
+            Ok(facts) if facts.len() > BYTES => {
+                return Err(self.broken(format!("it has more than {BYTES} bytes")));
+            }
+            Ok(_) => {}
+        }
+        let text = fs::read(&self.path).map_err(FormatError::io(&self.path, "read"))?;
+        serde_json::from_slice(&text).map_err(|error| self.broken(error.to_string()))
+    }
+
+    fn broken(&self, problem: String) -> Error {
+        Error::Policy { path: self.path.clone(), problem }
+    }
+}
