@@ -47,9 +47,10 @@ pub fn peer_source() -> Option<PathBuf> {
     present(cache().join("peers/llama-cpp-python-0.3.36/src"))
 }
 
-/// A client or peer registry: `oras`, `crane`, `regctl`, `conformance`, `registry` (distribution), `ollama`.
+/// A client or peer registry: `cosign`, `oras`, `crane`, `regctl`, `conformance`, `registry` (distribution), `ollama`.
 pub fn client(name: &str) -> Option<PathBuf> {
     let folder = match name {
+        "cosign" => "cosign-3.1.3",
         "oras" => "oras-1.3.6",
         "crane" => "crane-0.22.1",
         "regctl" => "regctl-0.11.7",
@@ -86,6 +87,11 @@ pub fn python() -> Option<PathBuf> {
 /// The Python of the environment for llama.cpp's converter, with transformers 4.
 pub fn python_converter() -> Option<PathBuf> {
     present(cache().join("venv-transformers-4.57.6/bin/python"))
+}
+
+/// OpenSSF's `model_signing`.
+pub fn model_signing() -> Option<PathBuf> {
+    present(cache().join("venv-model-signing-1.1.1/bin/model_signing"))
 }
 
 /// Tiny models of every family with transformers' logits, committed.

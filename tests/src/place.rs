@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output},
 };
 
 use crate::{data, mdl};
@@ -45,9 +45,18 @@ impl Place {
     /// Where it cannot be started.
     #[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
     pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+
+    /// `mdl`, whose home is the folder's `home`, before its arguments. Keys made in a place open with `secret`.
+    ///
+    /// # Panics
+    /// As [`Place::run`].
+    pub fn command(&self) -> Command {
         let mut command = mdl(&self.path("home"));
         command.current_dir(self.folder()).env_remove("COLUMNS");
-        command.args(arguments).output().unwrap()
+        command.env("MDL_KEY_PASSPHRASE", "secret");
+        command
     }
 
     /// Standard output of a command that succeeds and says nothing else.

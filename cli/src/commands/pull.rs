@@ -105,8 +105,10 @@ fn from_registry(
     let evidence = match (gate.policy(), ollama) {
         (Some(_), true) => Some(transfer(&*shown, client.ollama_evidence(address))?),
         (Some(_), false) => Some(transfer(&*shown, client.evidence(address))?),
-        // For the signature that is to lie beside the files; where there is none to be had, none lies there.
-        (None, false) if args.to.is_some() => transfer(&*shown, client.evidence(address)).ok(),
+        // For the signature that is to lie beside the files.
+        (None, false) if args.to.is_some() => {
+            Some(transfer(&*shown, client.evidence_if_any(address))?)
+        }
         (None, _) => None,
     };
     let verdict = match &evidence {

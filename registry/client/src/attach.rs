@@ -34,21 +34,19 @@ impl Client {
     pub async fn evidence(&self, at: &Address) -> Result<Evidence> {
         let repository = self.repository(&at.host, &at.name);
         let mut found = seen(&repository, at, MANIFESTS).await?;
-        for referring in repository.referrers(&found.manifest.digest).await? {
-            let digest = &referring.descriptor.digest;
-            if !is_bundle(referring.artifact_type.as_deref()) || !found.has_room() {
-                continue;
-            }
-            match bundle(&repository, &referring.descriptor).await {
-                Ok(bytes) => found.add(digest, &bytes),
-                // What the registry lists and does not have, or has otherwise, counts for nothing.
-                Err(
-                    error @ (Error::Unknown { .. } | Error::Broken { .. } | Error::Status { .. }),
-                ) => {
-                    found.problems.push(format!("{digest}: {error}"));
-                }
-                Err(error) => return Err(error),
-            }
+        add_signed(&repository, &mut found).await?;
+        Ok(found)
+    }
+
+    /// As [`Client::evidence`], for those who ask for no proof: where it cannot be told what is signed, nothing is.
+    ///
+    /// # Errors
+    /// As [`Client::manifest`].
+    pub async fn evidence_if_any(&self, at: &Address) -> Result<Evidence> {
+        let repository = self.repository(&at.host, &at.name);
+        let mut found = seen(&repository, at, MANIFESTS).await?;
+        if let Err(error) = add_signed(&repository, &mut found).await {
+            found.problems.push(error.to_string());
         }
         Ok(found)
     }
@@ -80,6 +78,25 @@ impl Client {
         }
         Ok(pushed)
     }
+}
+
+/// Takes up what is signed about a package.
+async fn add_signed(repository: &Repository, found: &mut Evidence) -> Result<()> {
+    for referring in repository.referrers(&found.manifest.digest).await? {
+        let digest = &referring.descriptor.digest;
+        if !is_bundle(referring.artifact_type.as_deref()) || !found.has_room() {
+            continue;
+        }
+        match bundle(repository, &referring.descriptor).await {
+            Ok(bytes) => found.add(digest, &bytes),
+            // What the registry lists and does not have, or has otherwise, counts for nothing.
+            Err(error @ (Error::Unknown { .. } | Error::Broken { .. } | Error::Status { .. })) => {
+                found.problems.push(format!("{digest}: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A package before anything that is signed about it.

@@ -19,8 +19,10 @@ mod pages;
 mod power_loss;
 mod readme;
 mod server_hostile;
+mod signing;
 mod stops;
 mod tokens;
+mod trust;
 
 use mdl_tests::Place;
 use serde_json::Value;
@@ -29,6 +31,12 @@ use serde_json::Value;
 fn json(place: &Place, arguments: &[&str]) -> Value {
     let text = place.says(&[arguments, &["--json", "--quiet"]].concat());
     serde_json::from_str(&text).unwrap()
+}
+
+/// As [`json`], of a command that warns.
+fn json_with_warnings(place: &Place, arguments: &[&str]) -> Value {
+    let done = place.run(&[arguments, &["--json"]].concat());
+    serde_json::from_slice(&done.stdout).unwrap()
 }
 
 /// Text with every digest, whole or shortened, replaced: those of what this version of the program writes change with

@@ -1,6 +1,9 @@
 //! Comparing what is demanded with what was found.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use jiff::Timestamp;
 use mdl_store::{Descriptor, Digest, Name};
@@ -135,10 +138,30 @@ impl Judge<'_> {
     }
 
     fn signatures(&mut self) {
-        // By key and what it is over; of several, the newest.
+        let signers = self.signers();
+        let mut names: Vec<(&str, &str)> =
+            signers.iter().map(|(_, it)| (it.fingerprint.as_str(), it.key.as_str())).collect();
+        names.dedup_by_key(|(fingerprint, _)| *fingerprint);
+        if self.rule.threshold > 0 {
+            let found = match names.len() {
+                0 => "none that counts".to_owned(),
+                many => {
+                    let names: Vec<&str> = names.iter().map(|(_, name)| *name).collect();
+                    format!("{many}, by {}", names.join(", "))
+                }
+            };
+            let passed = names.len() >= self.rule.threshold;
+            self.verdict.check(self.asked_signatures(), found, passed);
+        }
+        self.verdict.signed = signers.iter().filter_map(|(signed, _)| *signed).max();
+        self.verdict.signers = signers.into_iter().map(|(_, signer)| signer).collect();
+    }
+
+    /// The signatures that count, in order of keys: of each key one over the manifest and one over the files, the newest.
+    fn signers(&mut self) -> Vec<(Option<Timestamp>, Signer)> {
         let mut counted: BTreeMap<(String, &'static str), (Option<Timestamp>, Signer)> =
             BTreeMap::new();
-        let mut strangers = 0;
+        let (mut strangers, mut refused) = (0, BTreeSet::new());
         for bundle in &self.evidence.bundles {
             let over = match bundle.unverified().predicate_type.as_str() {
                 COSIGN_SIGN => "manifest",
@@ -151,16 +174,19 @@ impl Judge<'_> {
                 strangers += 1;
                 continue;
             };
+            let fingerprint = named.key.fingerprint();
             match self.counts(named, statement, over) {
-                Ok((signed, signer)) => {
-                    let place = counted.entry((named.key.fingerprint(), over));
-                    let kept = place.or_insert_with(|| (signed, signer.clone()));
-                    if signed > kept.0 {
-                        *kept = (signed, signer);
+                Ok(found) => {
+                    let kept = counted.entry((fingerprint, over)).or_insert_with(|| found.clone());
+                    if found.0 > kept.0 {
+                        *kept = found;
                     }
                 }
                 Err(why) => {
                     self.verdict.ignored.push(format!("a signature by {}: {why}", named.name));
+                    if statement.subject_of(&self.evidence.manifest.digest).is_some() {
+                        refused.insert(fingerprint);
+                    }
                 }
             }
         }
@@ -168,22 +194,15 @@ impl Judge<'_> {
             let text = format!("{strangers} made by keys that the rule does not name, or altered");
             self.verdict.ignored.push(text);
         }
-        let mut keys: Vec<&str> = counted.keys().map(|(key, _)| key.as_str()).collect();
-        keys.dedup();
-        let found = keys.len();
-        self.verdict.signed = counted.values().filter_map(|(signed, _)| *signed).max();
-        self.verdict.signers = counted.into_values().map(|(_, signer)| signer).collect();
-        if self.rule.threshold > 0 {
-            let asked = self.asked_signatures();
-            let names: Vec<&str> = self.verdict.signers.iter().map(|it| it.key.as_str()).collect();
-            let mut names: Vec<&str> = names.clone();
-            names.dedup();
-            let found_text = match found {
-                0 => "none that counts".to_owned(),
-                _ => format!("{found}, by {}", names.join(", ")),
-            };
-            self.verdict.check(asked, found_text, found >= self.rule.threshold);
+        // Who signed this manifest for another place has not signed it for this one by signing its files, which name none.
+        let names =
+            |key: &(String, &'static str)| counted.contains_key(&(key.0.clone(), "manifest"));
+        let moved: Vec<_> =
+            counted.keys().filter(|key| refused.contains(&key.0) && !names(key)).cloned().collect();
+        for key in moved {
+            counted.remove(&key);
         }
+        counted.into_values().collect()
     }
 
     fn asked_signatures(&self) -> String {
@@ -195,7 +214,7 @@ impl Judge<'_> {
             (many, _) => format!("signatures by {many} of {names}"),
         };
         if self.rule.bound {
-            text.push_str(" that name the repository and tag");
+            text.push_str(", naming the repository and tag");
         }
         if let Some(time) = self.rule.not_before {
             let _ = write!(text, ", not from before {time}");
