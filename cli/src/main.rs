@@ -57,6 +57,7 @@ fn dispatch(cli: &Cli, printer: Printer) -> Result<(), Failure> {
         Command::Sign(args) => commands::sign::run(args, &settings, printer),
         Command::Verify(args) => commands::verify::run(args, &settings, printer),
         Command::Trust(args) => commands::trust::run(args, &settings, printer),
+        Command::Bundle(args) => commands::bundle::run(args, &settings, printer),
         Command::Registry(args) => commands::registry::run(args, &settings, printer),
         Command::Completions(args) => commands::completions::run(args, printer),
     }

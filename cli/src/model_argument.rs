@@ -43,7 +43,8 @@ pub(crate) fn path(argument: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-fn expand_home(argument: &str) -> PathBuf {
+/// A path in which `~` is the home folder.
+pub(crate) fn expand_home(argument: &str) -> PathBuf {
     match (argument.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
         _ => PathBuf::from(argument),

@@ -109,11 +109,17 @@ impl pipeline::Progress for Progress {
 pub(crate) struct Hashing {
     progress: Progress,
     read: AtomicU64,
+    name: &'static str,
 }
 
 impl Hashing {
     pub(crate) fn new(printer: Printer) -> Self {
-        Self { progress: Progress::bytes(printer), read: AtomicU64::new(0) }
+        Self::named(printer, "hashing")
+    }
+
+    /// As [`Hashing::new`], of work that is called otherwise.
+    pub(crate) fn named(printer: Printer, name: &'static str) -> Self {
+        Self { progress: Progress::bytes(printer), read: AtomicU64::new(0), name }
     }
 
     pub(crate) fn finish(&self) {
@@ -128,7 +134,7 @@ impl digest::Watch for Hashing {
 
     fn read(&self, bytes: u64) {
         let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        pipeline::Progress::advance(&self.progress, read, "hashing");
+        pipeline::Progress::advance(&self.progress, read, self.name);
     }
 
     fn interrupted(&self) -> bool {
@@ -204,8 +210,12 @@ impl mdl_client::Progress for Transfer {
 /// Set by Ctrl-C; a second one ends the program at once.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on Ctrl-C asks the work to stop where it can go on later.
+/// From now on Ctrl-C asks the work to stop where it can go on later. May be called again.
 pub(crate) fn stop_on_interrupt() -> Result<(), Failure> {
+    static LISTENING: AtomicBool = AtomicBool::new(false);
+    if LISTENING.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             #[allow(clippy::exit, reason = "the user insists")]

@@ -4,11 +4,13 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+mod bundle;
 mod models;
 mod packages;
 mod registry;
 mod trust;
 
+pub(crate) use bundle::*;
 pub(crate) use models::*;
 pub(crate) use packages::*;
 pub(crate) use registry::*;
@@ -79,6 +81,7 @@ pub(crate) enum Command {
     Sign(Sign),
     Verify(Verify),
     Trust(TrustPolicy),
+    Bundle(Bundle),
     Registry(Registry),
     Completions(Completions),
 }

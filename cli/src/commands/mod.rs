@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod attach;
+pub(crate) mod bundle;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod copy;

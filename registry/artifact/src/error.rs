@@ -65,6 +65,35 @@ pub enum Error {
         /// Where and what.
         problem: String,
     },
+    /// A bundle that cannot be read, or made.
+    #[error("the bundle cannot be used: {0}")]
+    Bundle(String),
+    /// A file of a volume that is not what it should be.
+    #[error("{}: {problem}", .path.display())]
+    Volume {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Too little space for what is to come.
+    #[error("{} needs {needed} bytes more, and its file system has {free}", .path.display())]
+    NoSpace {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes still to come.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A list of what a site has, with a mistake.
+    #[error("{}: {problem}", .path.display())]
+    Inventory {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        problem: String,
+    },
     /// What the local store says.
     #[error(transparent)]
     Store(#[from] mdl_store::Error),
@@ -81,6 +110,11 @@ impl Error {
         hint: impl Into<String>,
     ) -> Self {
         Self::Unpackable { path: path.to_owned(), problem: problem.into(), hint: hint.into() }
+    }
+
+    /// An [`Error::Volume`].
+    pub(crate) fn volume(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Volume { path: path.to_owned(), problem: problem.into() }
     }
 
     /// An [`Error::Key`].

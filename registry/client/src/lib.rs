@@ -17,6 +17,7 @@ mod http;
 mod hub;
 mod journal;
 mod limits;
+mod list;
 mod options;
 mod peer;
 mod progress;

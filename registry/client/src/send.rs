@@ -22,6 +22,13 @@ use crate::{
 /// Manifests within manifests, and referrers of referrers, that are followed.
 const DEPTH: usize = 4;
 
+/// Where the registry that is sent to may have blobs already.
+struct Elsewhere {
+    mounts: BTreeMap<Digest, BTreeSet<Name>>,
+    /// Those that the local store lacks, with their sizes.
+    remote: BTreeMap<Digest, (u64, Content)>,
+}
+
 impl Client {
     /// Sends a package of the local store, with what refers to it.
     ///
@@ -33,7 +40,29 @@ impl Client {
         manifest: &Descriptor,
         to: &Address,
     ) -> Result<Pushed> {
-        let elsewhere = elsewhere(layout, to)?;
+        self.push_with(layout, manifest, to, &BTreeMap::new()).await
+    }
+
+    /// As [`Client::push`], where the store lacks blobs that the registry has: `absent` names their repositories.
+    ///
+    /// # Errors
+    /// As [`Client::push`].
+    pub async fn push_with(
+        &self,
+        layout: &Layout,
+        manifest: &Descriptor,
+        to: &Address,
+        absent: &BTreeMap<Digest, (u64, Vec<Name>)>,
+    ) -> Result<Pushed> {
+        let mut elsewhere = Elsewhere { mounts: elsewhere(layout, to)?, remote: BTreeMap::new() };
+        for (digest, (size, names)) in absent {
+            elsewhere.mounts.entry(digest.clone()).or_default().extend(names.iter().cloned());
+            // Where it cannot be mounted, it goes through here.
+            if let Some(name) = names.first() {
+                let source = self.repository(&to.host, name).blob(digest, *size).await?;
+                elsewhere.remote.insert(digest.clone(), (*size, Content::Remote(source)));
+            }
+        }
         let parcel = self.stored(layout, manifest, &elsewhere, DEPTH)?;
         self.sender(to).send(&parcel, &to.reference).await
     }
@@ -126,16 +155,19 @@ impl Client {
         &self,
         layout: &Layout,
         manifest: &Descriptor,
-        elsewhere: &BTreeMap<Digest, BTreeSet<Name>>,
+        elsewhere: &Elsewhere,
         depth: usize,
     ) -> Result<Parcel> {
         let bytes = layout.manifest(&manifest.digest)?;
         let links = self.links(&manifest.media_type, &bytes)?;
         let mut blobs = Vec::new();
         for blob in &links.blobs {
-            let size = layout.has_blob(&blob.digest)?.ok_or_else(|| lacking(&blob.digest))?;
-            let mounts = elsewhere.get(&blob.digest).into_iter().flatten().cloned().collect();
-            let content = Content::File(layout.blob_path(&blob.digest));
+            let here = layout.has_blob(&blob.digest)?;
+            let here = here.map(|size| (size, Content::File(layout.blob_path(&blob.digest))));
+            let found = here.or_else(|| elsewhere.remote.get(&blob.digest).cloned());
+            let (size, content) = found.ok_or_else(|| lacking(&blob.digest))?;
+            let mounts = elsewhere.mounts.get(&blob.digest);
+            let mounts = mounts.into_iter().flatten().cloned().collect();
             blobs.push(Blob { digest: blob.digest.clone(), size, content, mounts });
         }
         let (mut children, mut referrers) = (Vec::new(), Vec::new());

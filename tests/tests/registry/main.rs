@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod bundle;
+mod bundle_hostile;
 mod client_hostile;
 mod clients;
 mod conformance;

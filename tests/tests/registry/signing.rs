@@ -220,10 +220,11 @@ fn model_signing_and_mdl_accept_each_other() {
     output(Command::new(&program).current_dir(place.folder()).args(one));
     place.says(&["verify", "ours/config.json", "--signature", "c.sig", "--key", "prime256v1.pub"]);
     // All refuse the same.
-    let harm: [(&str, &dyn Fn(&Path)); 3] = [
-        ("altered", &|folder| fs::write(folder.join("config.json"), "{}").unwrap()),
-        ("missing", &|folder| fs::remove_file(folder.join("tokenizer.json")).unwrap()),
-        ("added", &|folder| fs::write(folder.join("more.py"), "print()").unwrap()),
+    type Harm = fn(&Path);
+    let harm: [(&str, Harm); 3] = [
+        ("altered", |folder| fs::write(folder.join("config.json"), "{}").unwrap()),
+        ("missing", |folder| fs::remove_file(folder.join("tokenizer.json")).unwrap()),
+        ("added", |folder| fs::write(folder.join("more.py"), "print()").unwrap()),
     ];
     for (what, harm) in harm {
         copy_model(place, what);
