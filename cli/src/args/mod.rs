@@ -4,12 +4,14 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+mod attest;
 mod bundle;
 mod models;
 mod packages;
 mod registry;
 mod trust;
 
+pub(crate) use attest::*;
 pub(crate) use bundle::*;
 pub(crate) use models::*;
 pub(crate) use packages::*;
@@ -80,6 +82,10 @@ pub(crate) enum Command {
     Key(Key),
     Sign(Sign),
     Verify(Verify),
+    Attest(Attest),
+    Sbom(Sbom),
+    Openness(Openness),
+    Rebuild(Rebuild),
     Trust(TrustPolicy),
     Bundle(Bundle),
     Registry(Registry),

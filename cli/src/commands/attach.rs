@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mdl_artifact::{ModelRef, Package, pack::ReferrerPackage};
+use mdl_artifact::{ModelRef, Package, attest::Material, pack::ReferrerPackage};
 use mdl_client::{Address, Client, Progress, run as transfer};
 use mdl_store::{Descriptor, layout::Layout};
 
@@ -91,6 +91,21 @@ fn remote(
 }
 
 impl Target {
+    /// What attestations of it are made from.
+    pub(crate) fn material(&self) -> Result<Material, Failure> {
+        let tag = self.reference.tag().map(ToString::to_string);
+        let name = self.reference.name.as_str();
+        match (&self.registry, &self.layout) {
+            (Some((client, watch, address)), _) => {
+                Ok(transfer(&**watch, client.material(address))?)
+            }
+            (None, Some(layout)) => Ok(Material::of_layout(layout, &self.manifest, name, tag)?),
+            (None, None) => {
+                Ok(Material::new(name, tag, self.manifest.clone(), self.package.clone()))
+            }
+        }
+    }
+
     /// Puts referrers wherever the package is; gives the places.
     pub(crate) fn put(&self, referrers: &[ReferrerPackage]) -> Result<Vec<String>, Failure> {
         let mut places = Vec::new();

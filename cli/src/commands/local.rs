@@ -1,6 +1,9 @@
 //! What the commands on the local store share: opening it, finding what a reference means, telling what a package is.
 
-use mdl_artifact::{Limits, ModelRef, Package};
+use mdl_artifact::{
+    Limits, ModelRef, Package,
+    signing::{PREDICATE_TYPE, referrer_name},
+};
 use mdl_store::{Descriptor, Digest, Reference, Referrer, layout::Layout};
 use serde::Serialize;
 
@@ -105,6 +108,9 @@ pub(crate) fn small(layout: &Layout, digest: &Digest) -> Option<Vec<u8>> {
 #[derive(Debug, Serialize)]
 pub(crate) struct ReferrerRow {
     pub(crate) kind: Option<String>,
+    /// Of a signature or attestation: what it claims to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) predicate: Option<String>,
     pub(crate) digest: String,
     pub(crate) size: u64,
 }
@@ -113,21 +119,16 @@ impl ReferrerRow {
     pub(crate) fn of(referrer: &Referrer) -> Self {
         Self {
             kind: referrer.artifact_type.clone(),
+            predicate: referrer.annotations.get(PREDICATE_TYPE).cloned(),
             digest: referrer.descriptor.digest.to_string(),
             size: referrer.descriptor.size,
         }
     }
 }
 
-/// What a kind of referrer is called.
-pub(crate) fn referrer_name(kind: Option<&str>) -> &str {
-    match kind {
-        Some(mdl_artifact::media::RECIPE) => "recipe",
-        Some(mdl_artifact::media::EVALUATION) => "evaluation",
-        Some("application/vnd.dev.sigstore.bundle.v0.3+json") => "signature",
-        Some(other) => other,
-        None => "document",
-    }
+/// What a referrer is called.
+pub(crate) fn referrer_label(row: &ReferrerRow) -> &str {
+    referrer_name(row.kind.as_deref(), row.predicate.as_deref())
 }
 
 /// The beginning of a digest, for tables.

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod attach;
+pub(crate) mod attest;
 pub(crate) mod bundle;
 pub(crate) mod completions;
 pub(crate) mod convert;
@@ -13,15 +14,18 @@ pub(crate) mod local;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod model;
+pub(crate) mod openness;
 pub(crate) mod pack;
 pub(crate) mod prune;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod quantize;
 pub(crate) mod reach;
+pub(crate) mod rebuild;
 pub(crate) mod registry;
 pub(crate) mod remove;
 pub(crate) mod run;
+pub(crate) mod sbom;
 pub(crate) mod secret;
 pub(crate) mod sign;
 pub(crate) mod tag;

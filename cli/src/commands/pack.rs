@@ -143,6 +143,7 @@ fn report_of(
     };
     let referrer = |it: &mdl_artifact::pack::ReferrerPackage| local::ReferrerRow {
         kind: Some(it.artifact_type.clone()),
+        predicate: None,
         digest: it.manifest.digest.to_string(),
         size: it.manifest.bytes.len() as u64,
     };
@@ -169,7 +170,7 @@ fn text(report: &Report) -> String {
         ),
     ];
     for referrer in &report.referrers {
-        let name = local::referrer_name(referrer.kind.as_deref());
+        let name = local::referrer_label(referrer);
         lines.push(format!("{name:<12}{}", referrer.digest));
     }
     let mut table = Table::new(&["file", "kind", ">size"]);

@@ -4,6 +4,7 @@
 //! [`Facts`] say what a model is; [`views`] show one package to clients of other protocols.
 #![forbid(unsafe_code)]
 
+pub mod attest;
 pub mod bundle;
 mod error;
 pub mod facts;

@@ -38,6 +38,8 @@ pub const RECIPE: &str = "application/vnd.mdl.recipe.v1+toml";
 /// An evaluation report, as a referrer.
 pub const EVALUATION: &str = "application/vnd.mdl.evaluation.v1+json";
 
+/// A bill of materials, as a referrer.
+pub const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
 /// A Sigstore bundle: a signature or attestation, as a referrer.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mdl_artifact::{
     Package,
+    attest::Material,
     pack::ReferrerPackage,
     trust::{CONFIG_BYTES, Evidence, is_bundle},
 };
@@ -59,6 +60,24 @@ impl Client {
         seen(&self.repository(&at.host, &at.name), at, OLLAMA_MANIFEST).await
     }
 
+    /// What attestations of a package are made from: its manifest, and the documents that refer to it.
+    ///
+    /// # Errors
+    /// As [`Client::manifest`].
+    pub async fn material(&self, at: &Address) -> Result<Material> {
+        let repository = self.repository(&at.host, &at.name);
+        let Evidence { tag, manifest, package, .. } = seen(&repository, at, MANIFESTS).await?;
+        let tag = tag.map(|tag| tag.to_string());
+        let mut found = Material::new(at.name.as_str(), tag, manifest, package);
+        for referring in repository.referrers(&found.manifest.digest).await? {
+            let kind = referring.artifact_type.as_deref();
+            if Material::wants(kind) {
+                found.add(kind, layer(&repository, &referring.descriptor).await?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Puts manifests that refer to a package which the registry has; under the tag that older registries need, where it
     /// lacks the referrers API.
     ///
@@ -87,7 +106,7 @@ async fn add_signed(repository: &Repository, found: &mut Evidence) -> Result<()>
         if !is_bundle(referring.artifact_type.as_deref()) || !found.has_room() {
             continue;
         }
-        match bundle(repository, &referring.descriptor).await {
+        match layer(repository, &referring.descriptor).await {
             Ok(bytes) => found.add(digest, &bytes),
             // What the registry lists and does not have, or has otherwise, counts for nothing.
             Err(error @ (Error::Unknown { .. } | Error::Broken { .. } | Error::Status { .. })) => {
@@ -116,15 +135,15 @@ async fn seen(repository: &Repository, at: &Address, accept: &str) -> Result<Evi
     Ok(Evidence::new(at.name.clone(), tag, Descriptor { media_type, digest, size }, package))
 }
 
-/// The bundle that a referrer holds as its first layer.
-async fn bundle(repository: &Repository, referrer: &Descriptor) -> Result<Vec<u8>> {
+/// What a referrer holds as its first layer.
+async fn layer(repository: &Repository, referrer: &Descriptor) -> Result<Vec<u8>> {
     let reference = Reference::Digest(referrer.digest.clone());
     let manifest = repository.manifest(&reference, MANIFESTS).await?;
     let package = Package::read(&manifest.media_type, &manifest.bytes, None);
     match package.layers.first() {
         Some(layer) => repository.small_blob(&layer.descriptor).await,
         None => {
-            let what = format!("the signature {} has no layer", referrer.digest);
+            let what = format!("the referrer {} has no layer", referrer.digest);
             Err(Error::broken(repository.peer.host.clone(), what))
         }
     }

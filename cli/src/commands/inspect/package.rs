@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use mdl_artifact::{Facts, LayerKind, ModelRef, Package, media};
+use mdl_artifact::{Facts, LayerKind, ModelRef, Package, media, signing::PREDICATE_TYPE};
 use mdl_client::{Address, Client};
 use mdl_store::{Descriptor, Digest, layout::Layout};
 use serde::Serialize;
@@ -131,6 +131,7 @@ async fn ask(client: &Client, reference: &ModelRef, at: &Address) -> mdl_client:
         package = Package::read(&found.media_type, &found.bytes, Some(&config));
     }
     let row = |it: mdl_client::Referring| local::ReferrerRow {
+        predicate: it.annotations.get(PREDICATE_TYPE).cloned(),
         kind: it.artifact_type,
         digest: it.descriptor.digest.to_string(),
         size: it.descriptor.size,
@@ -195,7 +196,7 @@ fn text(report: &Report) -> String {
     let mut lines = String::new();
     let mut line = |label: &str, value: Option<String>| {
         if let Some(value) = value {
-            let _ = writeln!(lines, "{label:<16}{value}");
+            let _ = writeln!(lines, "{label:<18}{value}");
         }
     };
     line("reference", Some(report.reference.clone()));
@@ -216,7 +217,7 @@ fn text(report: &Report) -> String {
     line("revision", report.annotations.get(media::REVISION).cloned());
     evaluation(facts, &mut line);
     for referrer in &report.referrers {
-        line(local::referrer_name(referrer.kind.as_deref()), Some(referrer.digest.clone()));
+        line(local::referrer_label(referrer), Some(referrer.digest.clone()));
     }
 
     let mut text = lines;

@@ -1,5 +1,6 @@
 //! Documents about a package, each as a manifest that refers to it.
 
+use mdl_store::Descriptor;
 use serde_json::json;
 
 use super::{Blob, ReferrerPackage};
@@ -7,16 +8,16 @@ use crate::media;
 
 /// The recipe that a model was quantized by.
 pub(super) fn recipe(toml: &[u8], subject: &Blob) -> ReferrerPackage {
-    referrer(media::RECIPE, "recipe.toml", toml, subject)
+    referrer(media::RECIPE, "recipe.toml", toml, &subject.descriptor())
 }
 
 /// What an evaluation found.
 pub(super) fn evaluation(json: &[u8], subject: &Blob) -> ReferrerPackage {
-    referrer(media::EVALUATION, "evaluation.json", json, subject)
+    referrer(media::EVALUATION, "evaluation.json", json, &subject.descriptor())
 }
 
 /// A manifest of one document, its config empty, as OCI has it for artifacts without one.
-fn referrer(kind: &str, name: &str, bytes: &[u8], subject: &Blob) -> ReferrerPackage {
+pub fn referrer(kind: &str, name: &str, bytes: &[u8], subject: &Descriptor) -> ReferrerPackage {
     let config = Blob::new(media::EMPTY, media::EMPTY_BYTES.to_vec());
     let layer = Blob::new(kind, bytes.to_vec());
     let manifest = json!({
@@ -33,7 +34,7 @@ fn referrer(kind: &str, name: &str, bytes: &[u8], subject: &Blob) -> ReferrerPac
         "subject": {
             "mediaType": subject.media_type,
             "digest": subject.digest.to_string(),
-            "size": subject.bytes.len(),
+            "size": subject.size,
         },
     });
     let manifest = Blob::new(media::OCI_MANIFEST, manifest.to_string().into_bytes());

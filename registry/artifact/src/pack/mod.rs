@@ -7,6 +7,8 @@ pub(crate) mod sort;
 #[cfg(test)]
 mod tests;
 
+pub use document::referrer;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -17,7 +19,9 @@ use mdl_store::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Evaluation, Facts, Limits, Origins, Result, media,
+    Error, Evaluation, Facts, Limits, Origins, Package, Result,
+    attest::Material,
+    media,
     signing::{self, Bundle},
 };
 
@@ -92,6 +96,21 @@ pub struct Packed {
     pub manifest: Blob,
     /// Recipe and report, each as a manifest that refers to the first.
     pub referrers: Vec<ReferrerPackage>,
+}
+
+impl Packed {
+    /// What attestations are made from.
+    pub fn material(&self, name: &str) -> Material {
+        let (bytes, config) = (&self.manifest.bytes, Some(&self.config.bytes[..]));
+        let package = Package::read(&self.manifest.media_type, bytes, config);
+        let mut material = Material::new(name, None, self.manifest.descriptor(), package);
+        for referrer in &self.referrers {
+            if let Some(document) = referrer.blobs.last() {
+                material.add(Some(&referrer.artifact_type), document.bytes.clone());
+            }
+        }
+        material
+    }
 }
 
 impl Blob {

@@ -2,15 +2,38 @@
 
 use serde_json::{Value, json};
 
-use super::Statement;
+use super::{MODEL_SIGNATURE, Statement};
 use crate::{
     media,
     pack::{Blob, ReferrerPackage},
+    trust::Attestation,
 };
 use mdl_store::Descriptor;
 
 /// The annotation that says what kind of statement a bundle holds. Whoever reads it checks the statement itself.
 pub const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+/// What a referrer is called for people, by its type and, of a bundle, the predicate type that its annotation claims.
+pub fn referrer_name<'a>(artifact_type: Option<&'a str>, predicate_type: Option<&str>) -> &'a str {
+    match artifact_type {
+        Some(media::RECIPE) => "recipe",
+        Some(media::EVALUATION) => "evaluation",
+        Some(media::CYCLONEDX) => "bill of materials",
+        Some(kind) if kind.starts_with(media::BUNDLE_PREFIX) => match predicate_type {
+            Some(MODEL_SIGNATURE) => "model signature",
+            Some(other) => match Attestation::of_predicate_type(other) {
+                Some(Attestation::QuantizationReport) => "signed report",
+                Some(Attestation::Provenance) => "signed provenance",
+                Some(Attestation::Bom) => "signed bill of materials",
+                Some(Attestation::Openness) => "signed openness",
+                None => "signature",
+            },
+            None => "signature",
+        },
+        Some(other) => other,
+        None => "document",
+    }
+}
+
 /// The annotation that says that a bundle holds an envelope.
 const CONTENT: &str = "dev.sigstore.bundle.content";
 

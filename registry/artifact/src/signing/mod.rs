@@ -16,7 +16,7 @@ mod tests;
 use mdl_store::{Descriptor, Name, Tag};
 use serde_json::{Value, json};
 
-pub use attach::{PREDICATE_TYPE, referrer};
+pub use attach::{PREDICATE_TYPE, referrer, referrer_name};
 pub use bundle::Bundle;
 pub use folder::FolderCheck;
 pub use model::{SIGNATURE_FILE, SignedFiles, WHOLE};

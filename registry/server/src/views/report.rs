@@ -3,6 +3,10 @@
 //! To a registry they are JSON and TOML of a documented shape; of what it does not know it shows nothing.
 
 use mdl_artifact::media::{EVALUATION, RECIPE};
+use mdl_artifact::{
+    media::BUNDLE_PREFIX,
+    signing::{PREDICATE_TYPE, referrer_name},
+};
 use mdl_store::{Name, Reference, Referrer, Result, Store};
 use serde::Deserialize;
 
@@ -127,11 +131,18 @@ fn document(
 }
 
 /// What a kind of referrer is called.
-pub(crate) fn name_of(artifact_type: Option<&str>) -> String {
-    match artifact_type {
+pub(crate) fn name_of(referrer: &Referrer) -> String {
+    let predicate = referrer.annotations.get(PREDICATE_TYPE).map(String::as_str);
+    match referrer.artifact_type.as_deref() {
         Some(EVALUATION) => "Evaluation report".to_owned(),
         Some(RECIPE) => "Quantization recipe".to_owned(),
-        Some("application/vnd.dev.sigstore.bundle.v0.3+json") => "Signature".to_owned(),
+        Some(kind) if kind.starts_with(BUNDLE_PREFIX) => {
+            let mut name = referrer_name(Some(kind), predicate).to_owned();
+            if let Some(first) = name.get_mut(..1) {
+                first.make_ascii_uppercase();
+            }
+            name
+        }
         Some("application/vnd.cyclonedx+json") => "Bill of materials (CycloneDX)".to_owned(),
         Some("application/spdx+json") => "Bill of materials (SPDX)".to_owned(),
         Some(other) => other.to_owned(),

@@ -183,7 +183,7 @@ fn file_row(repo: &Name, file: &KnownFile) -> FileRow {
 fn referrer_row(repo: &Name, referrer: &Referrer) -> ReferrerRow {
     let digest = &referrer.descriptor.digest;
     ReferrerRow {
-        name: report::name_of(referrer.artifact_type.as_deref()),
+        name: report::name_of(referrer),
         size: Size(referrer.descriptor.size).to_string(),
         href: format!("/v2/{repo}/manifests/{digest}"),
         digest: digest.to_string(),
