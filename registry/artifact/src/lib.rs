@@ -9,6 +9,7 @@ pub mod bundle;
 mod error;
 pub mod facts;
 pub mod keys;
+mod license;
 mod limits;
 pub mod media;
 mod name;

@@ -3,8 +3,8 @@
 use mdl_store::{Algorithm, Digest};
 use serde_json::{Map, Value, json};
 
-use super::{Material, license};
-use crate::{Evaluation, PackageFile};
+use super::Material;
+use crate::{Evaluation, PackageFile, license};
 
 /// The bill of materials of a package.
 pub(super) fn bom(material: &Material) -> Value {

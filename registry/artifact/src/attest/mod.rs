@@ -4,7 +4,6 @@
 //! compare. None of it holds a clock or a machine's name.
 
 mod bom;
-mod license;
 mod openness;
 mod provenance;
 mod report;

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Material, license};
-use crate::{LayerKind, PackageFile, trust::Openness};
+use super::Material;
+use crate::{LayerKind, PackageFile, license, trust::Openness};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

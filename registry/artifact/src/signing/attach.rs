@@ -23,7 +23,7 @@ pub fn referrer_name<'a>(artifact_type: Option<&'a str>, predicate_type: Option<
             Some(other) => match Attestation::of_predicate_type(other) {
                 Some(Attestation::QuantizationReport) => "signed report",
                 Some(Attestation::Provenance) => "signed provenance",
-                Some(Attestation::Bom) => "signed bill of materials",
+                Some(Attestation::Bom) => "signed BOM",
                 Some(Attestation::Openness) => "signed openness",
                 None => "signature",
             },

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Attestation, Evidence, NamedKey, Openness, Policy, Rule};
 use crate::{
-    Evaluation, Package,
+    Evaluation, Package, license,
     signing::{
         Bundle, COSIGN_SIGN, MODEL_SIGNATURE, REPOSITORY, SIGNED, SignedFiles, Statement, Subject,
         TAG,
@@ -348,7 +348,8 @@ impl Judge<'_> {
                 self.verdict.check(asked, found, false);
             }
             Some(license) => {
-                let passed = allows(accepted, license);
+                let listed = |name: &str| accepted.iter().any(|it| it.eq_ignore_ascii_case(name));
+                let passed = license::allows(license, listed);
                 self.verdict.check(asked, shown(license), passed);
             }
         }
@@ -371,16 +372,6 @@ fn divergence(report: &Statement) -> Option<f64> {
 /// The class that an attestation of openness states.
 fn class(attestation: &Statement) -> Option<Openness> {
     serde_json::from_value(attestation.predicate.get("class")?.clone()).ok()
-}
-
-/// Whether a licence, an SPDX expression or a name, is covered by a list.
-fn allows(accepted: &[String], license: &str) -> bool {
-    let listed = |name: &str| accepted.iter().any(|it| it.eq_ignore_ascii_case(name));
-    if listed(license) {
-        return true;
-    }
-    let parsed = spdx::Expression::parse_mode(license, spdx::ParseMode::LAX);
-    parsed.is_ok_and(|expression| expression.evaluate(|asked| listed(&asked.license.to_string())))
 }
 
 /// What others wrote, for people.

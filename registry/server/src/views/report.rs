@@ -2,9 +2,8 @@
 //!
 //! To a registry they are JSON and TOML of a documented shape; of what it does not know it shows nothing.
 
-use mdl_artifact::media::{EVALUATION, RECIPE};
 use mdl_artifact::{
-    media::BUNDLE_PREFIX,
+    media::{BUNDLE_PREFIX, EVALUATION, RECIPE},
     signing::{PREDICATE_TYPE, referrer_name},
 };
 use mdl_store::{Name, Reference, Referrer, Result, Store};
