@@ -16,9 +16,10 @@ use crate::{args::Sbom, failure::Failure, printer::Printer, settings::Settings};
 
 pub(crate) fn run(args: &Sbom, settings: &Settings, printer: Printer) -> Result<(), Failure> {
     let attaches = args.attach || args.key.is_some();
-    let target = match attaches {
-        true => Some(attach::find(&args.model, &args.reach, settings, printer)?),
-        false => None,
+    let target = if attaches {
+        Some(attach::find(&args.model, &args.reach, settings, printer)?)
+    } else {
+        None
     };
     let material = match &target {
         Some(target) => target.material()?,

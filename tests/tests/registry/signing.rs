@@ -160,6 +160,9 @@ fn oras_in(scene: &Scene, program: &Path, arguments: &[&str]) -> String {
     output(&mut command)
 }
 
+/// What is done to a folder.
+type Harm = fn(&Path);
+
 #[test]
 fn model_signing_and_mdl_accept_each_other() {
     let (program, openssl) = (need!(model_signing()), need!(installed("openssl")));
@@ -220,7 +223,6 @@ fn model_signing_and_mdl_accept_each_other() {
     output(Command::new(&program).current_dir(place.folder()).args(one));
     place.says(&["verify", "ours/config.json", "--signature", "c.sig", "--key", "prime256v1.pub"]);
     // All refuse the same.
-    type Harm = fn(&Path);
     let harm: [(&str, Harm); 3] = [
         ("altered", |folder| fs::write(folder.join("config.json"), "{}").unwrap()),
         ("missing", |folder| fs::remove_file(folder.join("tokenizer.json")).unwrap()),

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Material;
-use crate::{LayerKind, PackageFile, license, trust::Openness};
+use crate::{LayerKind, PackageFile, license, name::has_extension, trust::Openness};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +70,7 @@ const KNOWN: [Known; 17] = [
     needed("model architecture", Openness::Model, |file, name| {
         name == "config.json"
             || name == "params.json"
-            || (file.kind == LayerKind::Weights && name.ends_with(".gguf"))
+            || (file.kind == LayerKind::Weights && has_extension(name, "gguf"))
             || code(file, name, &["modeling_", "model.py"])
     }),
     needed("final model parameters", Openness::Model, |file, name| {

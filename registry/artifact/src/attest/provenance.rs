@@ -18,14 +18,14 @@ pub(super) fn predicate(material: &Material, origins: Option<&Origins>) -> Optio
     if let (Some(head), Some(text)) = (material.recipe_head(), &material.recipe) {
         let uri = |file: &RecipeFile| {
             let digest = Digest::sha256(&file.sha256).ok()?;
-            origins?.of([&digest].into_iter())
+            origins?.of([&digest])
         };
         let dependency = |file: &RecipeFile| {
             dependency(&file.name, &json!({ "sha256": file.sha256 }), uri(file).as_ref())
         };
         let mut dependencies: Vec<Value> = head.source.iter().map(dependency).collect();
         dependencies.extend(head.imatrix.iter().map(dependency));
-        return Some(build(QUANTIZE, &json!({ "recipe": text }), dependencies, Some(&head.mdl)));
+        return Some(build(QUANTIZE, &json!({ "recipe": text }), &dependencies, Some(&head.mdl)));
     }
     let annotations = &material.package.annotations;
     let source = annotations.get(media::SOURCE)?;
@@ -37,10 +37,10 @@ pub(super) fn predicate(material: &Material, origins: Option<&Origins>) -> Optio
     let dependencies = material.package.files.iter().map(|file| {
         dependency(&file.name, &super::digest_set(&file.descriptor.digest), Some(&from))
     });
-    Some(build(PACK, &json!({}), dependencies.collect(), None))
+    Some(build(PACK, &json!({}), &dependencies.collect::<Vec<_>>(), None))
 }
 
-fn build(kind: &str, external: &Value, dependencies: Vec<Value>, mdl: Option<&str>) -> Value {
+fn build(kind: &str, external: &Value, dependencies: &[Value], mdl: Option<&str>) -> Value {
     let mut builder = json!({ "id": BUILDER });
     if let (Some(version), Some(builder)) = (mdl, builder.as_object_mut()) {
         builder.insert("version".to_owned(), json!({ "mdl": version }));
