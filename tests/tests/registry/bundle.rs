@@ -257,43 +257,36 @@ fn two_networks_without_a_way_between_them() {
         }
         output(Command::new(&ip).args(["netns", "exec", name, "ip", "link", "set", "lo", "up"]));
     }
-    let script = |side: usize, text: &str| {
-        let mdl = place.command().get_program().to_owned();
+    place.says(&["quantize", "data/tiny", "q4.gguf", "--scheme", "Q4_K_M", "--quiet"]);
+    fs::create_dir(place.path("away")).unwrap();
+    let sides = [(place.folder().to_owned(), "lab"), (place.path("away"), "site")];
+    let run = |side: usize, commands: &str| {
+        let program = place.command().get_program().to_owned();
+        let folder = Path::new(&program).parent().unwrap();
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let script = format!("set -e\ntrap 'kill $(jobs -p)' EXIT\n{commands}");
         let mut command = Command::new(&ip);
-        command.args(["netns", "exec", &namespaces[side], "bash", "-euo", "pipefail", "-c", text]);
-        command.current_dir(place.folder()).env("MDL_KEY_PASSPHRASE", "secret");
-        command.env("MDL", mdl).env("MDL_HOME", place.path(["lab", "site"][side]));
+        command.args(["netns", "exec", &namespaces[side], "bash", "-c", &script]);
+        command.current_dir(&sides[side].0).env("PATH", path).env_remove("MDL_TRUST");
+        command.env("MDL_HOME", place.path(sides[side].1)).env("MDL_KEY_PASSPHRASE", "secret");
         output(&mut command)
     };
-    let serve = "$MDL registry serve --root \"$MDL_HOME/registry\" --listen 127.0.0.1:5050 2>serve.log & \
-        trap 'kill %1' EXIT; for i in $(seq 100); do grep -q '://' serve.log && break; sleep 0.05; done\n";
-    script(
-        0,
-        &format!(
-            "{serve}\
-        $MDL key generate --out release >/dev/null; \
-        $MDL push data/tiny localhost:5050/acme/tiny:v1 --quiet; \
-        $MDL sign localhost:5050/acme/tiny:v1 --key release.key; \
-        $MDL bundle create localhost:5050/acme/tiny:v1 --out carried --key release.key --quiet"
-        ),
-    );
-    fs::create_dir_all(place.path("site")).unwrap();
-    fs::write(
-        place.path("site/trust.toml"),
-        "[[rule]]\nrepositories = [\"acme/*\"]\nkeys = [\"../release.pub\"]\n",
-    )
-    .unwrap();
-    let said = script(
-        1,
-        &format!(
-            "{serve}\
-        ! $MDL pull localhost:5050/acme/tiny:v1 --quiet; \
-        $MDL bundle verify carried --quiet; \
-        $MDL bundle import carried --to localhost:5050 --quiet; \
-        $MDL pull localhost:5050/acme/tiny:v1 --to out --quiet; $MDL verify out"
-        ),
-    );
+    run(0, &of_readme("in the lab"));
+    for carried in ["carried", "release.pub"] {
+        fs::rename(place.path(carried), place.path("away").join(carried)).unwrap();
+    }
+    let said = run(1, &of_readme("at the site"));
     assert!(said.contains("(verified)") && said.trim_end().ends_with("\ntrusted"), "{said}");
+    let there = fs::read(place.path("away/model/q4.gguf")).unwrap();
+    assert!(there == fs::read(place.path("q4.gguf")).unwrap());
+}
+
+/// Commands of README, after the mark that names this file and a side.
+fn of_readme(side: &str) -> String {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let (_, rest) = text.split_once(&format!("bundle.rs: {side}. -->\n```sh\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
 }
 
 /// Network namespaces that go with the test.
