@@ -21,6 +21,8 @@ pub(crate) enum RegistryCommand {
     Backup(Backup),
     Restore(Restore),
     CheckConfig(CheckConfig),
+    User(User),
+    Key(RegistryKey),
 }
 
 /// Where a registry's data are.
@@ -106,4 +108,114 @@ pub(crate) struct CheckConfig {
     /// The file
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+}
+
+/// Accounts: from the first one on, a registry asks whoever comes who they are
+///
+/// These work on the registry's folder, on its own machine; one that serves takes notice at once.
+#[derive(Debug, Args)]
+pub(crate) struct User {
+    #[command(subcommand)]
+    pub(crate) command: UserCommand,
+}
+
+/// The verbs of `mdl registry user`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    Add(UserAdd),
+    Remove(UserRemove),
+    List(UserList),
+}
+
+/// Make an account, or give it another password
+#[derive(Debug, Args)]
+pub(crate) struct UserAdd {
+    /// Its name
+    pub(crate) name: String,
+
+    /// Let it do everything
+    #[arg(long)]
+    pub(crate) admin: bool,
+
+    /// Read the password from standard input, instead of asking for it
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+
+    /// Give it no password: it has API keys alone
+    #[arg(long, conflicts_with = "password_stdin")]
+    pub(crate) no_password: bool,
+
+    #[command(flatten)]
+    pub(crate) root: Root,
+}
+
+/// Take an account away, with its keys
+#[derive(Debug, Args)]
+pub(crate) struct UserRemove {
+    /// Its name
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) root: Root,
+}
+
+/// List accounts
+#[derive(Debug, Args)]
+pub(crate) struct UserList {
+    #[command(flatten)]
+    pub(crate) root: Root,
+}
+
+/// API keys: for programs, and for Hugging Face clients (HF_TOKEN)
+#[derive(Debug, Args)]
+pub(crate) struct RegistryKey {
+    #[command(subcommand)]
+    pub(crate) command: RegistryKeyCommand,
+}
+
+/// The verbs of `mdl registry key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryKeyCommand {
+    Add(KeyAdd),
+    Revoke(KeyRevoke),
+    List(KeyOfRegistryList),
+}
+
+/// Make a key; it is shown once, and kept as a hash
+#[derive(Debug, Args)]
+pub(crate) struct KeyAdd {
+    /// Whose
+    pub(crate) user: String,
+
+    /// For how long it holds: 12h, 90d [default: for ever]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) expires: Option<mdl_server::config::Span>,
+
+    /// Only for repositories whose name fits (`*` within a part, `**` across); may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) repository: Vec<String>,
+
+    /// Only for this; may be given several times
+    #[arg(long, value_name = "ACTION", value_parser = ["pull", "push", "delete"])]
+    pub(crate) action: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) root: Root,
+}
+
+/// Take a key away
+#[derive(Debug, Args)]
+pub(crate) struct KeyRevoke {
+    /// Its identifier, as the list has it
+    pub(crate) identifier: String,
+
+    #[command(flatten)]
+    pub(crate) root: Root,
+}
+
+/// List keys
+#[derive(Debug, Args)]
+pub(crate) struct KeyOfRegistryList {
+    #[command(flatten)]
+    pub(crate) root: Root,
 }

@@ -49,6 +49,22 @@ fn asked(printer: Printer) -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
+/// A new password, asked for twice.
+pub(crate) fn typed_twice() -> Result<String, Failure> {
+    if !stdin().is_terminal() {
+        return Err(Failure::new("there is no terminal to ask for the password")
+            .hint("give --password-stdin")
+            .status(Failure::USAGE));
+    }
+    let first = typed()?;
+    let again = rpassword::prompt_password("once more: ")
+        .map_err(|error| Failure::new(format!("cannot read the password: {error}")))?;
+    if again != first {
+        return Err(Failure::new("the two passwords differ: nothing is changed"));
+    }
+    Ok(first)
+}
+
 fn typed() -> Result<String, Failure> {
     if !stdin().is_terminal() {
         return Err(needs_terminal("password"));
@@ -57,7 +73,8 @@ fn typed() -> Result<String, Failure> {
         .map_err(|error| Failure::new(format!("cannot read the password: {error}")))
 }
 
-fn piped() -> Result<String, Failure> {
+/// A password from standard input.
+pub(crate) fn piped() -> Result<String, Failure> {
     let mut text = String::new();
     stdin()
         .take(PASSWORD_BYTES)

@@ -42,12 +42,17 @@ impl Client {
                 _ => Err(answer.failure().await),
             }
         };
-        let asked = match probe(None).await {
-            Ok(()) => false,
-            Err(Error::Unauthorized { .. }) => true,
-            Err(error) => return Err(error),
+        // Before any token: one may be had without an account too, where some things are for everybody.
+        let bare = Peer::registry(self.http.clone(), host, Auth::given(host, None));
+        let call = Call::get(bare.url("v2/").await?);
+        let asked = match self.http.once(&call, None).await {
+            Ok(answer) => matches!(answer.status().as_u16(), 401 | 403),
+            // It says why it cannot be reached in its own words.
+            Err(_) => false,
         };
-        if asked {
+        if !asked {
+            probe(None).await?;
+        } else {
             let (user, password) = (user.to_owned(), password.to_owned());
             probe(Some(Credential::Password { user, password })).await?;
         }

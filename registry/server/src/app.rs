@@ -8,11 +8,12 @@ use std::{
 };
 
 use http::request::Parts;
-use mdl_store::{FsStore, Maintain as _, Stats, Store};
+use mdl_store::{FsStore, Maintain as _, Stats, Store, UploadId};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::{Access, Rights, Who, guarded::Guarded, token::Tokens},
     blob::Buffers,
     config::Config,
     log::Log,
@@ -32,6 +33,9 @@ pub(crate) struct App {
     /// The same, for its maintenance.
     pub(crate) files: FsStore,
     pub(crate) signer: Signer,
+    /// Who may do what.
+    pub(crate) access: Access,
+    pub(crate) tokens: Tokens,
     pub(crate) buffers: Arc<Buffers>,
     /// Who writes to which upload.
     pub(crate) writers: Writers,
@@ -58,12 +62,20 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    pub(crate) fn new(config: Config, files: FsStore, signer: Signer, log: Log) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        files: FsStore,
+        secret: [u8; 32],
+        access: Access,
+        log: Log,
+    ) -> Self {
         let limits = &config.limits;
         Self {
             store: Arc::new(files.clone()),
             files,
-            signer,
+            signer: Signer::new(secret),
+            access,
+            tokens: Tokens::new(secret),
             buffers: Arc::new(Buffers::default()),
             writers: Writers::default(),
             receiving: Arc::new(Semaphore::new(limits.uploads as usize)),
@@ -85,6 +97,7 @@ impl App {
 
     /// From now on it runs so.
     pub(crate) fn reconfigure(&self, config: Config) {
+        self.access.read_again(&config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
@@ -132,9 +145,40 @@ pub(crate) struct Call {
     pub(crate) parts: Parts,
     /// How absolute addresses in the answer begin.
     pub(crate) origin: Origin,
+    /// What whoever asks may do.
+    pub(crate) rights: Arc<Rights>,
+    /// Identifier of the API key that they used.
+    pub(crate) key: Option<String>,
 }
 
 impl Call {
+    /// Calls the store, as whoever asks may see it, on a thread that may block.
+    pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Store) -> mdl_store::Result<T> + Send + 'static,
+    {
+        let rights = Arc::clone(&self.rights);
+        self.app.blocking(move |store| work(&Guarded { store, rights: &rights })).await
+    }
+
+    /// The address of an upload, with a mark of whose it is.
+    pub(crate) fn owned(&self, path: &str, id: &UploadId) -> String {
+        match self.rights.who {
+            Who::Anybody => path.to_owned(),
+            _ => format!("{path}?owner={}", self.app.tokens.owner(self.rights.account(), &id.0)),
+        }
+    }
+
+    /// Whether an upload is that of whoever asks, as its address says.
+    pub(crate) fn owns(&self, id: &UploadId) -> bool {
+        if self.rights.who == Who::Anybody {
+            return true;
+        }
+        let given = self.parameter("owner").unwrap_or_default();
+        self.app.tokens.is_owner(self.rights.account(), &id.0, &given)
+    }
+
     /// A parameter of the query, decoded; of several the first.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         self.parameters(name).next()

@@ -30,6 +30,9 @@ pub enum Error {
         "{0} can be reached from other machines, and without accounts everybody could change everything there"
     )]
     NotLoopback(String),
+    /// An account that cannot be made, or is not there.
+    #[error("{0}")]
+    Account(String),
     /// A certificate or a key that cannot be used.
     #[error("{}: {what}", .path.display())]
     Tls {

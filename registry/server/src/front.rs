@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use serde_json::json;
 
 use crate::{
-    app::{App, Arrival, Call},
+    access::{Rights, authenticate::Asked, permit, token},
+    app::{App, Arrival, Call, now},
     blob,
     body::Body,
     guard,
@@ -15,12 +16,13 @@ use crate::{
     oci,
     receive::{Incoming, linger, small},
     refusal::Refusal,
-    route::Endpoint,
+    route::{Endpoint, Thing},
     serve::Active,
     views::{
         answer::Answer,
         hf::{self, address::Address as HubAddress},
         pages::{self, address::Address as PageAddress},
+        signed::Permission,
     },
 };
 
@@ -38,6 +40,7 @@ enum Place {
     Health,
     Ready,
     Metrics,
+    Token,
     Nothing,
 }
 
@@ -47,6 +50,7 @@ impl Place {
             "/healthz" => return Self::Health,
             "/readyz" => return Self::Ready,
             "/metrics" => return Self::Metrics,
+            token::PATH => return Self::Token,
             _ => {}
         }
         if path == "/v2" || path.starts_with("/v2/") {
@@ -64,6 +68,7 @@ impl Place {
             Self::Hub(_) => "hub",
             Self::Page(_) => "page",
             Self::Health | Self::Ready | Self::Metrics => "operation",
+            Self::Token => "token",
             Self::Nothing => "other",
         }
     }
@@ -118,7 +123,12 @@ async fn admitted(
             return Err(refusal);
         }
     };
-    let call = Call { app: Arc::clone(app), config, parts, origin };
+    let mut call =
+        Call { app: Arc::clone(app), config, parts, origin, rights: Arc::default(), key: None };
+    if let Err(refusal) = known(&mut call, &place).await {
+        linger(app, body);
+        return Err(refusal);
+    }
     match place {
         Place::Oci(endpoint) => {
             let mut answer = match oci::answer(&call, endpoint, body).await {
@@ -140,12 +150,51 @@ async fn admitted(
     }
 }
 
+/// Finds out who asks. Whoever carries credentials that hold for nobody is refused, whatever they ask for.
+async fn known(call: &mut Call, place: &Place) -> Result<(), Refusal> {
+    if matches!(place, Place::Health | Place::Ready) {
+        return Ok(());
+    }
+    let app = Arc::clone(&call.app);
+    if let Place::Oci(Endpoint::In(name, Thing::Blob(digest))) = place
+        && call.parts.method == Method::GET
+        && let (Ok(name), Ok(digest)) = (name.parse(), digest.parse())
+        && app.signer.check(call.parts.uri.query(), &name, &digest, now()) == Permission::Granted
+    {
+        // The address carries its own permission, for this blob.
+        call.rights = Arc::new(Rights::anybody());
+        return Ok(());
+    }
+    match app.access.who(&call.config, &app.tokens, &call.parts.headers).await? {
+        Asked::Known(rights, key) => {
+            call.rights = Arc::new(rights);
+            call.key = key;
+        }
+        Asked::Unknown => {
+            return Err(match place {
+                Place::Oci(_) => permit::unauthorized(call, None),
+                _ => permit::unauthorized_page(),
+            });
+        }
+    }
+    match place {
+        // Figures are for those who have an account.
+        Place::Metrics if call.rights.is_anonymous() => Err(permit::unauthorized_page()),
+        Place::Page(PageAddress::Style | PageAddress::Icon) => Ok(()),
+        Place::Page(_) | Place::Hub(_) if call.rights.is_anonymous() && !call.rights.has_any() => {
+            Err(permit::unauthorized_page())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a person or a watcher asks for.
 async fn plain(call: &Call, place: Place) -> Result<Response<Body>, Refusal> {
     match place {
         Place::Page(address) => page(call, address).await,
         Place::Health => Ok(text("ok\n")),
         Place::Ready => ready(call).await,
+        Place::Token => token::answer(call),
         Place::Metrics => {
             if let Some(stats) = call.app.stats().await {
                 call.app.metrics.stored(&stats);
@@ -184,7 +233,7 @@ async fn hub(call: &Call, address: HubAddress, body: Incoming) -> Result<Respons
     };
     let (origin, uri) = (call.origin.clone(), call.parts.uri.clone());
     let body_type = call.header(&header::CONTENT_TYPE).unwrap_or_default().to_owned();
-    let asked = call.app.blocking(move |store| {
+    let asked = call.blocking(move |store| {
         let question = hf::Question {
             origin: &origin,
             address: &address,
@@ -195,15 +244,28 @@ async fn hub(call: &Call, address: HubAddress, body: Incoming) -> Result<Respons
         };
         Ok(hf::answer(store, &question))
     });
-    shown(call, asked.await?, None).await
+    found(call, asked.await?, None).await
 }
 
 async fn page(call: &Call, address: PageAddress) -> Result<Response<Body>, Refusal> {
     let (origin, uri) = (call.origin.clone(), call.parts.uri.clone());
-    let asked = call.app.blocking(move |store| {
+    let asked = call.blocking(move |store| {
         Ok(pages::answer(store, &origin, &address, uri.query().unwrap_or_default()))
     });
-    shown(call, asked.await?, Some(pages::POLICY)).await
+    found(call, asked.await?, Some(pages::POLICY)).await
+}
+
+/// As [`shown`]; what is not there for somebody without an account may be there for one who logs in.
+async fn found(
+    call: &Call,
+    answer: Answer,
+    policy: Option<&'static str>,
+) -> Result<Response<Body>, Refusal> {
+    let answer = shown(call, answer, policy).await?;
+    if answer.status() == StatusCode::NOT_FOUND && call.rights.is_anonymous() {
+        return Err(permit::unauthorized_page());
+    }
+    Ok(answer)
 }
 
 /// A view's answer as bytes on a connection.

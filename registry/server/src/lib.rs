@@ -12,6 +12,7 @@
 //! A handler that cannot answer gives a [`refusal::Refusal`], which becomes the error envelope of the OCI specification.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod app;
 mod blob;
 mod body;

@@ -53,7 +53,7 @@ pub(crate) async fn answer(
     let given = extra.iter().find(|(name, _)| *name == "etag").map(|(_, value)| value.clone());
     let etag = given.unwrap_or_else(|| format!("\"{digest}\""));
     let (buffers, tag, named) = (Arc::clone(&app.buffers), etag.clone(), digest.clone());
-    let opened = app
+    let opened = call
         .blocking(move |store| {
             if head {
                 // A look at a blob promises that it stays for the manifest that may follow.

@@ -18,7 +18,7 @@ pub fn explain(config: &Config) -> Vec<String> {
         let (certificate, key) = (tls.certificate.display(), tls.key.display());
         lines.push(format!("speaks TLS with {certificate} and {key}, read again at SIGHUP"));
     }
-    lines.push("has no accounts: everybody who can reach it may do everything".to_owned());
+    access(config, &mut lines);
     let limits = &config.limits;
     lines.push(format!(
         "takes {} connections, {} requests and {} uploads at once, and {} unfinished uploads",
@@ -53,4 +53,31 @@ pub fn explain(config: &Config) -> Vec<String> {
         _ => format!("logs requests to {} as {format}", config.access_log.to.display()),
     });
     lines
+}
+
+/// Who is asked who they are, and who may do what.
+fn access(config: &Config, lines: &mut Vec<String>) {
+    if config.auth.is_none() && config.policy.is_empty() {
+        lines.push(
+            "while there are no accounts, everybody who can reach it may do everything; \
+             from the first (`mdl registry user add`) on, only those who have one"
+                .to_owned(),
+        );
+        return;
+    }
+    if let Some(file) = config.auth.as_ref().and_then(|auth| auth.htpasswd.as_ref()) {
+        lines.push(format!("takes accounts from {} too", file.display()));
+    }
+    if config.policy.is_empty() {
+        lines.push("every account may pull, push and delete everywhere; others nothing".to_owned());
+    }
+    for line in &config.policy {
+        let actions: Vec<&str> = line.actions.iter().map(|it| it.name()).collect();
+        lines.push(format!(
+            "{} may {} in {}",
+            line.subjects.join(", "),
+            actions.join(", "),
+            line.repositories.join(", ")
+        ));
+    }
 }

@@ -16,7 +16,10 @@ use std::{
 use mdl_store::Keep;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    access::{Auth, PolicyLine},
+};
 
 /// Where a registry listens unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:5050";
@@ -33,6 +36,10 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// Certificate and key, for TLS.
     pub tls: Option<Tls>,
+    /// Who is asked who they are.
+    pub auth: Option<Auth>,
+    /// Who may do what.
+    pub policy: Vec<PolicyLine>,
     /// What is too much.
     pub limits: Limits,
     /// What is too long.
@@ -132,6 +139,8 @@ impl Default for Config {
             root: None,
             public_url: None,
             tls: None,
+            auth: None,
+            policy: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             keep: Keeping::default(),
@@ -205,6 +214,7 @@ impl Config {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
+        self.policy.iter().try_for_each(PolicyLine::check)?;
         let limits = &self.limits;
         let counts = [
             ("connections", limits.connections),
@@ -238,6 +248,9 @@ impl Config {
         if let Some(tls) = &mut self.tls {
             beside(&mut tls.certificate);
             beside(&mut tls.key);
+        }
+        if let Some(htpasswd) = self.auth.as_mut().and_then(|auth| auth.htpasswd.as_mut()) {
+            beside(htpasswd);
         }
         if self.access_log.file().is_some() {
             beside(&mut self.access_log.to);

@@ -20,7 +20,7 @@ pub(super) async fn answer(call: &Call, name: &str, digest: Digest) -> Answer {
         Method::GET | Method::HEAD => read(call, read_from(call, name).await?, digest).await,
         Method::DELETE => {
             let repo = repo(call, name)?;
-            call.app.blocking(move |store| store.delete_blob(&repo, &digest)).await?;
+            call.blocking(move |store| store.delete_blob(&repo, &digest)).await?;
             Ok(empty(StatusCode::ACCEPTED))
         }
         _ => Err(Refusal::method("GET, HEAD, DELETE")),
@@ -36,7 +36,7 @@ async fn read_from(call: &Call, name: &str) -> Result<Name, Refusal> {
     let find = move |store: &dyn mdl_store::Store| {
         ollama::repository(store, &name).ok_or(Error::NameInvalid(name))
     };
-    call.app.blocking(find).await
+    call.blocking(find).await
 }
 
 async fn read(call: &Call, repo: Name, digest: Digest) -> Answer {

@@ -10,7 +10,7 @@ use crate::app::Call;
 pub(super) async fn tags(call: &Call, repo: Name) -> Answer {
     let page = Page::of(call)?;
     let (name, asked) = (repo.clone(), page.clone());
-    let found = call.app.blocking(move |store| {
+    let found = call.blocking(move |store| {
         // One at least, so that a repository that is not there is told from an empty page.
         store.tags(&name, asked.after.as_deref(), asked.limit.max(1))
     });
@@ -27,8 +27,7 @@ pub(super) async fn tags(call: &Call, repo: Name) -> Answer {
 pub(super) async fn catalog(call: &Call) -> Answer {
     let page = Page::of(call)?;
     let asked = page.clone();
-    let found =
-        call.app.blocking(move |store| store.repositories(asked.after.as_deref(), asked.limit));
+    let found = call.blocking(move |store| store.repositories(asked.after.as_deref(), asked.limit));
     let found = found.await?;
     let names: Vec<&str> = found.items.iter().map(Name::as_str).collect();
     let mut answer = json(&json!({ "repositories": names }), "application/json");

@@ -46,7 +46,7 @@ async fn read(call: &Call, name: &str, reference: Reference) -> Answer {
     let docker = ollama::wants_docker(headers);
     let named = if docker || ollama::is_ollama(headers) { None } else { Some(route::name(name)?) };
     let name = name.to_owned();
-    let stored = call.app.blocking(move |store| {
+    let stored = call.blocking(move |store| {
         let repo = match named {
             Some(repo) => repo,
             None => ollama::repository(store, &name).ok_or(Error::NameInvalid(name))?,
@@ -87,7 +87,7 @@ async fn put(call: &Call, repo: Name, reference: Reference, body: Incoming) -> A
     let stated = media_type(call)?;
     let tags = tags(call, &reference)?;
     let bytes = small(call, body, limits.manifest_bytes, "MANIFEST_INVALID").await?;
-    let put = call.app.blocking({
+    let put = call.blocking({
         let repo = repo.clone();
         let tags = tags.clone();
         move |store| {
@@ -188,7 +188,7 @@ fn warnings(lacking: &[Digest]) -> Vec<String> {
 }
 
 async fn delete(call: &Call, repo: Name, reference: Reference) -> Answer {
-    let delete = call.app.blocking(move |store| match &reference {
+    let delete = call.blocking(move |store| match &reference {
         Reference::Tag(tag) => store.delete_tag(&repo, tag),
         Reference::Digest(digest) => store.delete_manifest(&repo, digest),
     });

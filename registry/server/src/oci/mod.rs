@@ -13,6 +13,7 @@ use mdl_store::{Error, Name};
 use serde_json::Value;
 
 use crate::{
+    access::permit,
     app::Call,
     body::Body,
     receive::{Incoming, linger},
@@ -39,6 +40,14 @@ pub(crate) fn label(endpoint: &Endpoint) -> &'static str {
 
 /// Answers a request.
 pub(crate) async fn answer(call: &Call, endpoint: Endpoint, body: Incoming) -> Answer {
+    let named = match &endpoint {
+        Endpoint::In(name, _) => repo(call, name).ok(),
+        _ => None,
+    };
+    if let Err(refusal) = permit::oci(call, &endpoint, named.as_ref().map(Name::as_str)) {
+        linger(&call.app, body);
+        return Err(refusal);
+    }
     let takes_body = matches!(&endpoint, Endpoint::In(_, Thing::Uploads | Thing::Upload(_)))
         || call.parts.method == Method::PUT;
     let body = if takes_body {

@@ -15,7 +15,7 @@ const PAGE_BYTES: usize = 3 << 20;
 pub(super) async fn list(call: &Call, repo: Name, subject: Digest) -> Answer {
     let page = Page::of(call)?;
     let wanted = call.parameter("artifactType").filter(|wanted| !wanted.is_empty());
-    let found = call.app.blocking(move |store| store.referrers(&repo, &subject)).await?;
+    let found = call.blocking(move |store| store.referrers(&repo, &subject)).await?;
     let mut entries = Vec::new();
     let (mut bytes, mut last) = (0, None);
     let mut more = false;

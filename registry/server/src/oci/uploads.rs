@@ -26,7 +26,7 @@ pub(super) async fn begin(call: &Call, repo: Name, body: Incoming) -> Answer {
         let from = call.parameter("from").map(|text| text.parse::<Name>());
         let to = repo.clone();
         let named = digest.clone();
-        let mounted = call.app.blocking(move |store| mount_blob(store, from, &to, &named));
+        let mounted = call.blocking(move |store| mount_blob(store, from, &to, &named));
         if mounted.await? {
             linger(&call.app, body);
             return Ok(made(call, &repo, &digest));
@@ -38,7 +38,7 @@ pub(super) async fn begin(call: &Call, repo: Name, body: Incoming) -> Answer {
         None => {
             linger(&call.app, body);
             let named = repo.clone();
-            let id = call.app.blocking(move |store| store.begin_upload(&named, algorithm)).await?;
+            let id = call.blocking(move |store| store.begin_upload(&named, algorithm)).await?;
             Ok(going_on(call, &repo, &id, 0))
         }
     }
@@ -79,7 +79,7 @@ fn mount_blob(
 /// POST with a digest and nothing else: Ollama asks whether the blob is there.
 async fn probe(call: &Call, repo: Name, digest: Digest, algorithm: Algorithm) -> Answer {
     let named = (repo.clone(), digest.clone());
-    let begun = call.app.blocking(move |store| {
+    let begun = call.blocking(move |store| {
         let (repo, digest) = &named;
         if *digest == Digest::with(digest.algorithm(), b"") {
             store.put_blob(repo, digest, b"")?;
@@ -100,7 +100,7 @@ async fn probe(call: &Call, repo: Name, digest: Digest, algorithm: Algorithm) ->
 /// POST with a digest and the blob.
 async fn at_once(call: &Call, repo: Name, digest: Digest, body: Incoming) -> Answer {
     let (named, algorithm) = (repo.clone(), digest.algorithm());
-    let begun = call.app.blocking(move |store| store.begin_upload(&named, algorithm)).await;
+    let begun = call.blocking(move |store| store.begin_upload(&named, algorithm)).await;
     let id = match begun {
         Ok(id) => id,
         Err(refusal) => {
@@ -129,6 +129,10 @@ async fn at_once(call: &Call, repo: Name, digest: Digest, body: Incoming) -> Ans
 
 /// `GET`, `PATCH`, `PUT` and `DELETE /v2/NAME/blobs/uploads/ID`
 pub(super) async fn go_on(call: &Call, repo: Name, id: UploadId, body: Incoming) -> Answer {
+    if !call.owns(&id) {
+        linger(&call.app, body);
+        return Err(Error::UploadUnknown(repo).into());
+    }
     match call.parts.method {
         Method::PATCH => patch(call, repo, id, body).await,
         Method::PUT => put(call, repo, id, body).await,
@@ -153,7 +157,7 @@ pub(super) async fn go_on(call: &Call, repo: Name, id: UploadId, body: Incoming)
 async fn status(call: &Call, repo: &Name, id: &UploadId) -> Result<UploadStatus, Refusal> {
     call.app.settled(id).await;
     let (repo, id) = (repo.clone(), id.clone());
-    call.app.blocking(move |store| store.upload(&repo, &id)).await
+    call.blocking(move |store| store.upload(&repo, &id)).await
 }
 
 async fn patch(call: &Call, repo: Name, id: UploadId, body: Incoming) -> Answer {
@@ -234,7 +238,7 @@ async fn taken(
             let held = status(call, repo, id).await?.offset;
             Err(refusal
                 .with(header::RANGE, &range(held))
-                .with(header::LOCATION, &call.address(&path(repo, id))))
+                .with(header::LOCATION, &call.address(&call.owned(&path(repo, id), id))))
         }
         other => other,
     }
@@ -274,7 +278,7 @@ fn path(repo: &Name, id: &UploadId) -> String {
 /// 202 for an upload that holds so many bytes. Its address is absolute: Ollama needs that.
 fn going_on(call: &Call, repo: &Name, id: &UploadId, held: u64) -> Response<Body> {
     let mut answer = empty(StatusCode::ACCEPTED);
-    set(&mut answer, "location", &call.address(&path(repo, id)));
+    set(&mut answer, "location", &call.address(&call.owned(&path(repo, id), id)));
     set(&mut answer, "range", &range(held));
     set(&mut answer, "docker-upload-uuid", &id.0);
     answer

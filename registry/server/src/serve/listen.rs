@@ -19,14 +19,14 @@ use crate::{
 /// Connections beyond the limit that are told so at once; others are just closed.
 const TOLD: usize = 64;
 
-/// Addresses that a host and port mean. Without accounts all have to be of this machine.
-pub(super) async fn resolved(listen: &str) -> Result<Vec<SocketAddr>> {
+/// Addresses that a host and port mean. Where nobody is asked who they are, all have to be of this machine.
+pub(super) async fn resolved(listen: &str, asks: bool) -> Result<Vec<SocketAddr>> {
     let failed = |source| Error::Listen { address: listen.to_owned(), source };
     let mut found: Vec<SocketAddr> =
         tokio::net::lookup_host(listen).await.map_err(failed)?.collect();
     found.sort();
     found.dedup();
-    if found.iter().any(|address| !address.ip().to_canonical().is_loopback()) {
+    if !asks && found.iter().any(|address| !address.ip().to_canonical().is_loopback()) {
         return Err(Error::NotLoopback(listen.to_owned()));
     }
     Ok(found)

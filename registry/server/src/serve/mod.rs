@@ -19,7 +19,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::tls::Secrets;
-use crate::{Config, Error, Outputs, Result, app::App, control, log::Log, views::signed::Signer};
+use crate::{
+    Config, Error, Outputs, Result,
+    access::{self, Access},
+    app::App,
+    control,
+    log::Log,
+};
 
 /// How long what was received is given to become durable when the registry stops.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -47,27 +53,29 @@ impl Server {
     /// # Errors
     /// [`Error::NotLoopback`], [`Error::Listen`], [`Error::Store`], [`Error::Tls`], [`Error::Io`].
     pub async fn start(config: Config, outputs: Outputs) -> Result<Self> {
-        let found = listen::resolved(&config.listen).await?;
         let root = config.root.clone().ok_or_else(|| Error::Config {
             path: "registry.toml".into(),
             what: "`root` is missing: the folder with the registry's data".to_owned(),
         })?;
+        let asks = access::is_on(&root, &config)?;
+        let found = listen::resolved(&config.listen, asks).await?;
         let secrets = Arc::new(Secrets::read(config.tls.as_ref())?);
         let (limits, keep) = (config.store_limits(), config.store_keep());
         let folder = root.clone();
-        let opening = tokio::task::spawn_blocking(move || -> Result<(FsStore, Signer)> {
+        let opening = tokio::task::spawn_blocking(move || -> Result<(FsStore, [u8; 32])> {
             let store = FsStore::open_keeping(&folder, limits, keep)?;
             let key = key::of(&folder)?;
-            Ok((store, Signer::new(key)))
+            Ok((store, key))
         });
-        let (store, signer) = opening.await.map_err(|failed| Error::Io {
+        let (store, secret) = opening.await.map_err(|failed| Error::Io {
             what: "open",
             path: root.clone(),
             source: std::io::Error::other(failed.to_string()),
         })??;
         let listeners = listen::bind(&config.listen, &found).await?;
         let log = Log::open(&config.access_log, outputs)?;
-        let app = Arc::new(App::new(config, store, signer, log));
+        let access = Access::open(&root, &config, secret)?;
+        let app = Arc::new(App::new(config, store, secret, access, log));
         let addresses = listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
         let server = Self {
             app,

@@ -17,6 +17,11 @@ impl Origin {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.host)
     }
 
+    /// The host, with its port.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The host without its port.
     fn hostname(&self) -> &str {
         match self.host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {

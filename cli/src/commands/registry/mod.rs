@@ -1,5 +1,7 @@
 //! `mdl registry`: serves models, and looks after what it keeps.
 
+mod accounts;
+
 use std::path::{Path, PathBuf};
 
 use mdl_server::{Config, Outcome, Outputs, Work, config::explain};
@@ -40,6 +42,8 @@ pub(crate) fn run(args: &Registry, settings: &Settings, printer: Printer) -> Res
                 mdl_server::restore(&root(args.root.root.as_deref(), settings)?, &args.from)?;
             copied("restored", &Outcome::Found(found), args.root.json, printer)
         }
+        RegistryCommand::User(args) => accounts::users(args, settings, printer),
+        RegistryCommand::Key(args) => accounts::keys(args, settings, printer),
         RegistryCommand::CheckConfig(args) => {
             for line in explain(&Config::read(&args.file)?) {
                 printer.line(line)?;

@@ -1,0 +1,107 @@
+//! Who may do what.
+//!
+//! Without accounts everybody may do everything, and the registry listens on this machine alone. From the first account
+//! or an `[auth]` section on, whoever asks is told by what the request carries ([`authenticate`]): a password, an API
+//! key, or a token that [`token`] gave for one of them. What that one may do is in [`Rights`]: the lines of the policy
+//! for it, less what its key or token is limited to. A request is judged twice: by its endpoint, before its body is read
+//! (`permit`), and by a [`guarded::Guarded`] store, through which every protocol and page looks at repositories, so that
+//! no list, page or mount shows what may not be read.
+
+pub mod accounts;
+pub(crate) mod authenticate;
+pub(crate) mod guarded;
+mod passwords;
+pub(crate) mod permit;
+mod policy;
+mod rights;
+pub(crate) mod token;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use self::{accounts::Accounts, passwords::Passwords};
+use crate::{Config, Result};
+
+pub(crate) use policy::Policy;
+pub use policy::{Action, Auth, PolicyLine};
+pub(crate) use rights::{Rights, Who};
+
+/// Accounts and policy of a registry at work.
+pub(crate) struct Access {
+    root: PathBuf,
+    passwords: Passwords,
+    state: RwLock<Arc<State>>,
+    /// When the accounts' file was last looked at, and what it was then.
+    looked: Mutex<Option<(SystemTime, u64)>>,
+}
+
+/// What is in force.
+pub(crate) struct State {
+    pub(crate) accounts: Accounts,
+    pub(crate) policy: Policy,
+    /// Whether anybody is asked who they are.
+    pub(crate) on: bool,
+}
+
+impl Access {
+    /// # Errors
+    /// [`crate::Error::Config`] for accounts that cannot be read.
+    pub(crate) fn open(root: &Path, config: &Config, secret: [u8; 32]) -> Result<Self> {
+        let state = State::read(root, config)?;
+        Ok(Self {
+            root: root.to_owned(),
+            passwords: Passwords::new(secret),
+            looked: Mutex::new(accounts::mark(root)),
+            state: RwLock::new(Arc::new(state)),
+        })
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// What is in force by now: accounts that were changed meanwhile are read again. Ones that cannot be read change
+    /// nothing, and are complained of once.
+    pub(crate) fn state(&self, config: &Config) -> Arc<State> {
+        let mark = accounts::mark(&self.root);
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if *looked != mark {
+            *looked = mark;
+            self.read_again(config);
+        }
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes accounts and policy anew.
+    pub(crate) fn read_again(&self, config: &Config) {
+        match State::read(&self.root, config) {
+            Ok(state) => {
+                self.passwords.forget();
+                *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+            }
+            Err(error) => tracing::error!("accounts stay as they were: {error}"),
+        }
+    }
+}
+
+impl State {
+    fn read(root: &Path, config: &Config) -> Result<Self> {
+        let mut accounts = Accounts::read(root)?;
+        if let Some(file) = config.auth.as_ref().and_then(|auth| auth.htpasswd.as_deref()) {
+            accounts.add_htpasswd(file)?;
+        }
+        let on = config.auth.is_some() || !config.policy.is_empty() || !accounts.users.is_empty();
+        Ok(Self { accounts, policy: Policy::new(&config.policy), on })
+    }
+}
+
+/// Whether a registry with this configuration asks who somebody is.
+///
+/// # Errors
+/// As [`Access::open`].
+pub(crate) fn is_on(root: &Path, config: &Config) -> Result<bool> {
+    Ok(State::read(root, config)?.on)
+}
