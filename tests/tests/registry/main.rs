@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod accounts;
+mod accounts_clients;
 mod attest;
 mod bundle;
 mod bundle_hostile;

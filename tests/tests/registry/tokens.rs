@@ -150,7 +150,7 @@ fn registry_behind(request: &Request, _: &str) -> Reply {
 }
 
 /// Certificates by openssl: an authority, and a server's.
-fn certificates(place: &Place) {
+pub(super) fn certificates(place: &Place) {
     let run = |arguments: &str| {
         output(
             Command::new("openssl").args(arguments.split_whitespace()).current_dir(place.folder()),

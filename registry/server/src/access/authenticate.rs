@@ -94,13 +94,20 @@ fn bearer(state: &State, tokens: &Tokens, text: &str) -> Asked {
         (Some(name), None) if state.accounts.users.contains_key(name) => state.of_account(name),
         (Some(_), None) => return Asked::Unknown,
     };
-    Asked::Known(token::narrowed(rights, held.scopes), held.key)
+    Asked::Known(token::narrowed(rights, &held), held.key)
 }
 
 impl State {
     fn anonymous(&self) -> Rights {
         let grants = self.policy.of(None);
-        Rights { who: Who::Anonymous, all: false, grants, limit: None, scopes: None }
+        Rights {
+            who: Who::Anonymous,
+            all: false,
+            grants,
+            limit: None,
+            scopes: None,
+            catalog: false,
+        }
     }
 
     fn of_account(&self, name: &str) -> Rights {
@@ -110,6 +117,7 @@ impl State {
             grants: self.policy.of(Some(name)),
             limit: None,
             scopes: None,
+            catalog: false,
         }
     }
 

@@ -138,7 +138,7 @@ impl Store for Guarded<'_> {
             let page = self.store.repositories(after.as_deref(), LOOKED_AT)?;
             let last = page.items.last().map(ToString::to_string);
             for name in page.items {
-                if !self.rights.sees(name.as_str()) {
+                if !self.rights.lists(name.as_str()) {
                     continue;
                 }
                 if found.items.len() == limit {

@@ -35,19 +35,35 @@ pub(crate) struct Rights {
     pub(crate) limit: Option<Limit>,
     /// Of a token, which is for some repositories alone.
     pub(crate) scopes: Option<Arc<Scopes>>,
+    /// Whether that token is for the list of repositories too.
+    pub(crate) catalog: bool,
 }
 
 impl Default for Rights {
     /// Nothing, for nobody: until it is known who asks.
     fn default() -> Self {
-        Self { who: Who::Anonymous, all: false, grants: Vec::new(), limit: None, scopes: None }
+        Self {
+            who: Who::Anonymous,
+            all: false,
+            grants: Vec::new(),
+            limit: None,
+            scopes: None,
+            catalog: false,
+        }
     }
 }
 
 impl Rights {
     /// Where there are no accounts.
     pub(crate) fn anybody() -> Self {
-        Self { who: Who::Anybody, all: true, grants: Vec::new(), limit: None, scopes: None }
+        Self {
+            who: Who::Anybody,
+            all: true,
+            grants: Vec::new(),
+            limit: None,
+            scopes: None,
+            catalog: false,
+        }
     }
 
     /// Whether something may be done in a repository.
@@ -72,6 +88,15 @@ impl Rights {
     /// Whether a repository is there for whoever asks: it may be read, or written to.
     pub(crate) fn sees(&self, repository: &str) -> bool {
         self.may(repository, Action::Pull) || self.may(repository, Action::Push)
+    }
+
+    /// Whether a repository stands in lists: what a token is for limits what is done, not what is listed with it.
+    pub(crate) fn lists(&self, repository: &str) -> bool {
+        let listed = |action| {
+            let granted = self.all || self.grants.iter().any(|it| it.allows(repository, action));
+            granted && self.limit_allows(repository, action)
+        };
+        self.sees(repository) || (self.catalog && (listed(Action::Pull) || listed(Action::Push)))
     }
 
     /// Whether anything at all may be done.

@@ -43,6 +43,9 @@ struct Claims {
     /// Seconds since 1970.
     expires: u64,
     scopes: Scopes,
+    /// Whether it is for the list of repositories too.
+    #[serde(default)]
+    catalog: bool,
 }
 
 /// What a token that holds is for.
@@ -50,6 +53,7 @@ pub(crate) struct Held {
     pub(crate) account: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) scopes: Arc<Scopes>,
+    catalog: bool,
 }
 
 /// Makes and checks tokens.
@@ -108,6 +112,7 @@ impl Tokens {
             account: claims.account,
             key: claims.key,
             scopes: Arc::new(claims.scopes),
+            catalog: claims.catalog,
         })
     }
 }
@@ -149,6 +154,7 @@ pub(crate) fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
         key: call.key.clone(),
         expires: now() + LIFETIME,
         scopes,
+        catalog: asked.iter().any(|scope| scope == "registry:catalog:*"),
     };
     let token = call.app.tokens.seal(&claims);
     let body = json!({ "token": token, "access_token": token, "expires_in": LIFETIME }).to_string();
@@ -160,7 +166,8 @@ pub(crate) fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
 }
 
 /// Rights as far as a token is for them.
-pub(crate) fn narrowed(mut rights: Rights, scopes: Arc<Scopes>) -> Rights {
-    rights.scopes = Some(scopes);
+pub(crate) fn narrowed(mut rights: Rights, held: &Held) -> Rights {
+    rights.scopes = Some(Arc::clone(&held.scopes));
+    rights.catalog = held.catalog;
     rights
 }
