@@ -50,11 +50,11 @@ impl Client {
             // It says why it cannot be reached in its own words.
             Err(_) => false,
         };
-        if !asked {
-            probe(None).await?;
-        } else {
+        if asked {
             let (user, password) = (user.to_owned(), password.to_owned());
             probe(Some(Credential::Password { user, password })).await?;
+        } else {
+            probe(None).await?;
         }
         own.set(host, user, password)?;
         Ok(if asked { LoggedIn::Accepted } else { LoggedIn::NotAsked })

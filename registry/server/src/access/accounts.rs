@@ -76,6 +76,13 @@ pub(crate) fn mark(root: &Path) -> Option<(SystemTime, u64)> {
     Some((facts.modified().ok()?, facts.ino() ^ facts.len()))
 }
 
+impl Key {
+    /// Whether it holds at a time, in seconds since 1970.
+    pub(crate) fn holds(&self, now: u64) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
 impl Accounts {
     /// Those of a registry; none where its folder has none.
     ///
@@ -156,12 +163,9 @@ impl Accounts {
         Ok((identifier, secret))
     }
 
-    /// The key of that text, if it is one and still holds.
-    pub(crate) fn key(&self, secret: &str, now: u64) -> Option<&Key> {
-        let sha256 = digest(secret);
-        let found = self.keys.values().find(|key| key.sha256 == sha256)?;
-        let current = found.expires.is_none_or(|expires| now < expires);
-        (current && self.users.contains_key(&found.user)).then_some(found)
+    /// Identifiers of keys by what is kept of them, so that one is found among many at once.
+    pub(crate) fn by_hash(&self) -> BTreeMap<String, String> {
+        self.keys.iter().map(|(identifier, key)| (key.sha256.clone(), identifier.clone())).collect()
     }
 
     /// Takes accounts from a file of `htpasswd -B`. Those of our own file come first.
@@ -211,8 +215,8 @@ fn hashed(password: &str) -> Result<String> {
     bcrypt::hash(password, COST).map_err(|error| Error::Account(error.to_string()))
 }
 
-/// SHA-256 in hex.
-fn digest(text: &str) -> String {
+/// SHA-256 in hex: what is kept of a key.
+pub(crate) fn digest(text: &str) -> String {
     mdl_store::Digest::of(text.as_bytes()).hex().to_owned()
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 
 use super::{
     Access, State,
-    accounts::{KEY_PREFIX, Key},
+    accounts::{KEY_PREFIX, Key, digest},
     policy::Place,
     rights::{Limit, Rights, Who},
     token::{self, Tokens},
@@ -84,12 +84,8 @@ fn bearer(state: &State, tokens: &Tokens, text: &str) -> Asked {
     let rights = match (&held.account, &held.key) {
         (None, _) => state.anonymous(),
         (Some(_), Some(identifier)) => {
-            let key = state.accounts.keys.get(identifier);
-            let current = key.filter(|key| key.expires.is_none_or(|expires| now() < expires));
-            match current.filter(|key| state.accounts.users.contains_key(&key.user)) {
-                Some(key) => state.of_key(key),
-                None => return Asked::Unknown,
-            }
+            let Some(key) = state.held_key(identifier) else { return Asked::Unknown };
+            state.of_key(key)
         }
         (Some(name), None) if state.accounts.users.contains_key(name) => state.of_account(name),
         (Some(_), None) => return Asked::Unknown,
@@ -136,11 +132,14 @@ impl State {
         rights
     }
 
+    /// The key of that text, if it is one and still holds.
     fn key(&self, secret: &str) -> Option<(String, &Key)> {
-        let found = self.accounts.key(secret, now())?;
-        let mut all = self.accounts.keys.iter();
-        let identifier =
-            all.find(|(_, key)| std::ptr::eq(*key, found)).map(|(id, _)| id.clone())?;
-        Some((identifier, found))
+        let identifier = self.by_hash.get(&digest(secret))?;
+        Some((identifier.clone(), self.held_key(identifier)?))
+    }
+
+    fn held_key(&self, identifier: &str) -> Option<&Key> {
+        let key = self.accounts.keys.get(identifier)?;
+        (key.holds(now()) && self.accounts.users.contains_key(&key.user)).then_some(key)
     }
 }

@@ -17,6 +17,7 @@ mod rights;
 pub(crate) mod token;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::SystemTime,
@@ -41,6 +42,8 @@ pub(crate) struct Access {
 /// What is in force.
 pub(crate) struct State {
     pub(crate) accounts: Accounts,
+    /// Identifiers of keys by their hashes.
+    pub(crate) by_hash: BTreeMap<String, String>,
     pub(crate) policy: Policy,
     /// Whether anybody is asked who they are.
     pub(crate) on: bool,
@@ -94,7 +97,8 @@ impl State {
             accounts.add_htpasswd(file)?;
         }
         let on = config.auth.is_some() || !config.policy.is_empty() || !accounts.users.is_empty();
-        Ok(Self { accounts, policy: Policy::new(&config.policy), on })
+        let by_hash = accounts.by_hash();
+        Ok(Self { accounts, by_hash, policy: Policy::new(&config.policy), on })
     }
 }
 

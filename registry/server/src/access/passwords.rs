@@ -3,7 +3,7 @@
 //! is, so that the time tells nothing.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -31,7 +31,7 @@ const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuX1FGKNbbLKXqQ8rn8E2Z4pIf6o0hV
 pub(crate) struct Passwords {
     secret: [u8; 64],
     /// When each was found right, by a keyed hash of name, hash and password.
-    good: Mutex<HashMap<[u8; 32], Instant>>,
+    good: Mutex<BTreeMap<[u8; 32], Instant>>,
     checking: Semaphore,
     waiting: Semaphore,
 }

@@ -1,5 +1,7 @@
 //! Whether an endpoint may be used, before anything of its body is read.
 
+use std::fmt::Write as _;
+
 use http::{HeaderName, Method, StatusCode, header};
 
 use super::policy::Action;
@@ -21,10 +23,9 @@ pub(crate) fn oci(
     let rights = &call.rights;
     match endpoint {
         // It tells who one is: clients that log in try it, others fetch a token for it.
-        Endpoint::Base if rights.is_anonymous() && !rights.has_any() => {
-            Err(unauthorized(call, None))
-        }
-        Endpoint::Base if rights.is_anonymous() && rights.scopes.is_none() => {
+        Endpoint::Base
+            if rights.is_anonymous() && (rights.scopes.is_none() || !rights.has_any()) =>
+        {
             Err(unauthorized(call, None))
         }
         Endpoint::Catalog if rights.is_anonymous() && !rights.has_any() => {
@@ -78,7 +79,7 @@ pub(crate) fn unauthorized(call: &Call, wanted: Option<(&str, Action)>) -> Refus
             Action::Delete => "pull,push,delete",
             Action::Admin => "*",
         };
-        challenge.push_str(&format!(",scope=\"repository:{repository}:{actions}\""));
+        let _ = write!(challenge, ",scope=\"repository:{repository}:{actions}\"");
     }
     let what = "log in first, or with an account that may do this";
     Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", what)
