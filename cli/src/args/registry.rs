@@ -195,6 +195,10 @@ pub(crate) struct KeyAdd {
     #[arg(long, value_name = "PATTERN")]
     pub(crate) repository: Vec<String>,
 
+    /// Register this public key of the user's Ollama (id_ed25519.pub) instead: it logs in by itself
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ollama: Option<PathBuf>,
+
     /// Only for this; may be given several times
     #[arg(long, value_name = "ACTION", value_parser = ["pull", "push", "delete"])]
     pub(crate) action: Vec<String>,

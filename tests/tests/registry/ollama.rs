@@ -100,3 +100,59 @@ fn a_model_made_by_ollama_is_one_for_all() {
     assert_eq!(tree.status, 200, "{}", tree.text());
     assert!(tree.text().contains(".gguf"), "{}", tree.text());
 }
+
+/// On a registry with accounts it logs in by its own key, once that is registered.
+#[test]
+fn it_logs_in_with_its_own_key() {
+    let program = need!(client("ollama"));
+    let place = Place::new();
+    place.says(&["quantize", "data/tiny", "tiny.gguf", "--scheme", "Q8_0", "--quiet"]);
+    super::accounts::user_add(&place, "alice", &[]);
+    super::accounts::user_add(&place, "bob", &[]);
+    let policy = |name: &str, actions: &str| {
+        format!(
+            "[[policy]]\nrepositories = [\"team/*\"]\nsubjects = [\"{name}\"]\nactions = {actions}\n"
+        )
+    };
+    let policy = policy("alice", "[\"pull\", \"push\"]") + &policy("bob", "[\"pull\"]");
+    let server = Server::with(&place.path("root"), "127.0.0.1:0", &policy);
+    let made = super::json(&place, &["registry", "key", "add", "alice", "--root", "root"]);
+    let key = made["key"].as_str().unwrap();
+    let docker = place.path("docker");
+    fs::create_dir(&docker).unwrap();
+    let auth = json!({ "auths": { &server.host: { "username": "alice", "password": key } } });
+    fs::write(docker.join("config.json"), auth.to_string()).unwrap();
+    let (from, back) = (server.at("team/tiny:q8"), server.at("team/back:v1"));
+    let mut push = place.command();
+    push.env("DOCKER_CONFIG", &docker).args(["push", "tiny.gguf", &from, "--quiet"]);
+    output(&mut push);
+
+    let ollama = ollama(&program, &place);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).env("OLLAMA_HOST", &ollama.host).env("HOME", place.path("ollama"));
+        command.output().unwrap()
+    };
+    let ok = |arguments: &[&str]| {
+        let done = run(arguments);
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let pull = ["pull", "--insecure", &from];
+    assert!(!run(&pull).status.success(), "its key is nobody's yet");
+    let public = place.path("ollama/.ollama/id_ed25519.pub").display().to_string();
+    let add = |user: &str| {
+        place.says(&["registry", "key", "add", user, "--ollama", &public, "--root", "root"])
+    };
+    let identifier = add("bob").split_whitespace().nth(4).unwrap().to_owned();
+    ok(&pull);
+    assert_eq!(chat(&ollama, &from)["done"], true);
+    ok(&["cp", &from, &back]);
+    let pushes = ["push", "--insecure", &back];
+    assert!(!run(&pushes).status.success(), "bob may not");
+    place.says(&["registry", "key", "revoke", &identifier, "--root", "root"]);
+    ok(&["rm", &from]);
+    assert!(!run(&pull).status.success(), "it was revoked");
+    add("alice");
+    ok(&pushes);
+    ok(&pull);
+}

@@ -17,7 +17,10 @@ use crate::{
         KeyAdd, KeyRevoke, RegistryKey, RegistryKeyCommand, Root, User, UserAdd, UserCommand,
         UserRemove,
     },
-    commands::login::{piped, typed_twice},
+    commands::{
+        login::{piped, typed_twice},
+        secret::key_text,
+    },
     failure::Failure,
     printer::Printer,
     settings::Settings,
@@ -126,10 +129,16 @@ fn add_key(args: &KeyAdd, settings: &Settings, printer: Printer) -> Result<(), F
     let key = Key {
         user: args.user.clone(),
         sha256: String::new(),
+        ollama: None,
         expires,
         repositories: args.repository.clone(),
         actions: args.action.iter().map(action).collect(),
     };
+    if let Some(path) = &args.ollama {
+        let line = key_text(path)?;
+        let identifier = Accounts::change(&folder, |accounts| accounts.add_ollama(key, &line))?;
+        return printer.line(format!("registered the Ollama key {identifier} of {}", args.user));
+    }
     let (identifier, key) = Accounts::change(&folder, |accounts| accounts.add_key(key))?;
     let report = NewKey { identifier, key, user: args.user.clone(), expires: expires.map(day) };
     if args.root.json {

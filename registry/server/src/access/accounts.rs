@@ -57,8 +57,12 @@ pub struct User {
 pub struct Key {
     /// Whose.
     pub user: String,
-    /// SHA-256 of the key, in hex.
+    /// SHA-256 of the key, in hex; none of a public key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub sha256: String,
+    /// The public key of somebody's Ollama, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ollama: Option<String>,
     /// Seconds since 1970; none for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
@@ -165,7 +169,33 @@ impl Accounts {
 
     /// Identifiers of keys by what is kept of them, so that one is found among many at once.
     pub(crate) fn by_hash(&self) -> BTreeMap<String, String> {
-        self.keys.iter().map(|(identifier, key)| (key.sha256.clone(), identifier.clone())).collect()
+        let secret = self.keys.iter().filter(|(_, key)| !key.sha256.is_empty());
+        secret.map(|(identifier, key)| (key.sha256.clone(), identifier.clone())).collect()
+    }
+
+    /// Identifiers of Ollama's keys by the keys.
+    pub(crate) fn by_ssh(&self) -> BTreeMap<String, String> {
+        let all = self.keys.iter();
+        all.filter_map(|(identifier, key)| Some((key.ollama.clone()?, identifier.clone())))
+            .collect()
+    }
+
+    /// Registers the public key of somebody's Ollama, a line as `id_ed25519.pub` has it; gives its identifier.
+    ///
+    /// # Errors
+    /// [`Error::Account`] for an account that is not there, and for what is no such key.
+    pub fn add_ollama(&mut self, key: Key, line: &str) -> Result<String> {
+        if !self.users.contains_key(&key.user) {
+            return Err(Error::Account(format!("there is no account `{}`", key.user)));
+        }
+        let ollama = super::ollama::key_of_line(line).ok_or_else(|| {
+            let what = "it is no Ed25519 key of OpenSSH's: give Ollama's id_ed25519.pub";
+            Error::Account(what.to_owned())
+        })?;
+        self.keys.retain(|_, known| known.ollama.as_ref() != Some(&ollama));
+        let identifier = random(8)?;
+        self.keys.insert(identifier.clone(), Key { ollama: Some(ollama), ..key });
+        Ok(identifier)
     }
 
     /// Takes accounts from a file of `htpasswd -B`. Those of our own file come first.

@@ -6,6 +6,7 @@ use http::{HeaderMap, header};
 use super::{
     Access, State,
     accounts::{KEY_PREFIX, Key, digest},
+    ollama,
     policy::Place,
     rights::{Limit, Rights, Who},
     token::{self, Tokens},
@@ -25,12 +26,15 @@ impl Access {
     /// Who asks.
     ///
     /// # Errors
+    /// `token_url` is the address that tokens are given at, as it was asked for.
+    ///
     /// 400 for credentials that stand twice or are none, 429 where too many passwords are checked.
     pub(crate) async fn who(
         &self,
         config: &Config,
         tokens: &Tokens,
         headers: &HeaderMap,
+        token_url: Option<&str>,
     ) -> Result<Asked, Refusal> {
         let state = self.state(config);
         if !state.on {
@@ -53,7 +57,7 @@ impl Access {
             return Ok(bearer(&state, tokens, rest));
         }
         if !scheme.eq_ignore_ascii_case("basic") {
-            return Ok(Asked::Unknown);
+            return Ok(self.ollama(&state, text, token_url).unwrap_or(Asked::Unknown));
         }
         let decoded = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some((name, password)) = decoded.as_deref().and_then(|text| text.split_once(':'))
@@ -70,6 +74,15 @@ impl Access {
             return Ok(Asked::Known(state.of_account(name), None));
         }
         Ok(Asked::Unknown)
+    }
+
+    /// Whoever answers as Ollama does, where tokens are given.
+    fn ollama(&self, state: &State, text: &str, token_url: Option<&str>) -> Option<Asked> {
+        let sent = token_url?;
+        let key = ollama::signed(text, &sent.parse().ok()?, sent, &self.nonces, now())?;
+        let identifier = state.by_ssh.get(key)?;
+        let rights = state.of_key(state.held_key(identifier)?);
+        Some(Asked::Known(rights, Some(identifier.clone())))
     }
 }
 

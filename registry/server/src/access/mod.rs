@@ -10,6 +10,7 @@
 pub mod accounts;
 pub(crate) mod authenticate;
 pub(crate) mod guarded;
+mod ollama;
 mod passwords;
 pub(crate) mod permit;
 mod policy;
@@ -34,6 +35,7 @@ pub(crate) use rights::{Rights, Who};
 pub(crate) struct Access {
     root: PathBuf,
     passwords: Passwords,
+    nonces: ollama::Nonces,
     state: RwLock<Arc<State>>,
     /// When the accounts' file was last looked at, and what it was then.
     looked: Mutex<Option<(SystemTime, u64)>>,
@@ -44,6 +46,8 @@ pub(crate) struct State {
     pub(crate) accounts: Accounts,
     /// Identifiers of keys by their hashes.
     pub(crate) by_hash: BTreeMap<String, String>,
+    /// Identifiers of Ollama's keys by the keys.
+    pub(crate) by_ssh: BTreeMap<String, String>,
     pub(crate) policy: Policy,
     /// Whether anybody is asked who they are.
     pub(crate) on: bool,
@@ -57,6 +61,7 @@ impl Access {
         Ok(Self {
             root: root.to_owned(),
             passwords: Passwords::new(secret),
+            nonces: ollama::Nonces::default(),
             looked: Mutex::new(accounts::mark(root)),
             state: RwLock::new(Arc::new(state)),
         })
@@ -97,8 +102,8 @@ impl State {
             accounts.add_htpasswd(file)?;
         }
         let on = config.auth.is_some() || !config.policy.is_empty() || !accounts.users.is_empty();
-        let by_hash = accounts.by_hash();
-        Ok(Self { accounts, by_hash, policy: Policy::new(&config.policy), on })
+        let (by_hash, by_ssh) = (accounts.by_hash(), accounts.by_ssh());
+        Ok(Self { accounts, by_hash, by_ssh, policy: Policy::new(&config.policy), on })
     }
 }
 
