@@ -165,7 +165,7 @@ async fn known(call: &mut Call, place: &Place) -> Result<(), Refusal> {
         call.rights = Arc::new(Rights::anybody());
         return Ok(());
     }
-    let path = call.parts.uri.path_and_query().map(|it| it.as_str()).unwrap_or_default();
+    let path = call.parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let token_url = matches!(place, Place::Token).then(|| call.address(path));
     let headers = &call.parts.headers;
     match app.access.who(&call.config, &app.tokens, headers, token_url.as_deref()).await? {
