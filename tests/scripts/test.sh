@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/scripts/setup.sh
-packages cmake=cmake g++=g++ npm=npm curl=curl openssl=openssl skopeo=skopeo chromium=chromium chromedriver=chromium-driver
+packages cmake=cmake g++=g++ npm=npm curl=curl openssl=openssl ip=iproute2 skopeo=skopeo chromium=chromium chromedriver=chromium-driver
 headers nlohmann/json.hpp=nlohmann-json3-dev stb/stb_image.h=libstb-dev
 
 started=$SECONDS

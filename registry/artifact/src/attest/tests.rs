@@ -1,3 +1,5 @@
+//! Attestations: what is said, and what is not.
+
 use mdl_store::{Descriptor, Digest};
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Keys and their files.
+
 use super::*;
 
 fn none() -> Result<Vec<u8>> {

@@ -1,3 +1,5 @@
+//! Statements, bundles and model signatures.
+
 use std::{collections::BTreeMap, fs};
 
 use mdl_formats::digest::Unwatched;

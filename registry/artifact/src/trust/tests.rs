@@ -1,3 +1,5 @@
+//! Policies against evidence.
+
 use std::fs;
 
 use jiff::Timestamp;
