@@ -532,6 +532,21 @@ fn a_registry_without_accounts_stays_on_this_machine() {
 }
 
 #[test]
+fn a_backup_takes_accounts_along() {
+    let scene = Scene::new();
+    scene.place.says(&["registry", "backup", "--root", "root", "copy"]);
+    scene.place.says(&["registry", "restore", "--root", "restored", "copy"]);
+    let restored = Server::with(&scene.place.path("restored"), "127.0.0.1:0", POLICY);
+    let secret = "/v2/acme/secret/manifests/v1";
+    let status = |account: &str| {
+        let basic = basic(account, &format!("password-{account}"));
+        ask(&restored.host, "GET", secret, &[("Authorization", &basic)], b"").unwrap().status
+    };
+    assert_eq!((status("bob"), status("carol"), status("nobody")), (200, 404, 401));
+    assert_eq!(ask(&restored.host, "GET", secret, &[], b"").unwrap().status, 401);
+}
+
+#[test]
 fn accounts_of_an_htpasswd_file() {
     // `htpasswd -B` of apache2-utils: `dora` with the password `of-htpasswd`.
     let place = Place::new();

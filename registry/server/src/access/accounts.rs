@@ -74,6 +74,26 @@ pub struct Key {
     pub actions: Vec<Action>,
 }
 
+/// Writes the file: whole, for its owner alone.
+fn write(root: &Path, text: &[u8]) -> io::Result<()> {
+    let temporary = root.join(format!("{NAME}.new"));
+    let _ = fs::remove_file(&temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&temporary, root.join(NAME))?;
+    File::open(root)?.sync_all()
+}
+
+/// Takes the accounts of one folder along to another: into a backup, or out of one. Where there are none, none come.
+pub(crate) fn carry(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::read(from.join(NAME)) {
+        Ok(text) => write(to, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// What tells whether the file was changed.
 pub(crate) fn mark(root: &Path) -> Option<(SystemTime, u64)> {
     let facts = fs::metadata(root.join(NAME)).ok()?;
@@ -125,14 +145,7 @@ impl Accounts {
         accounts.version = 1;
         let text = serde_json::to_vec_pretty(&accounts)
             .map_err(|error| Error::Config { path: path.clone(), what: error.to_string() })?;
-        let temporary = root.join(format!("{NAME}.new"));
-        let _ = fs::remove_file(&temporary);
-        let mut options = OpenOptions::new();
-        let opened = options.write(true).create_new(true).mode(0o600).open(&temporary);
-        let mut file = opened.map_err(io("create", &temporary))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(io("rename to", &path))?;
-        File::open(root).and_then(|it| it.sync_all()).map_err(io("flush", root))?;
+        write(root, &text).map_err(io("write", &path))?;
         Ok(done)
     }
 

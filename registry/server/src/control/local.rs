@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use mdl_store::{Found, FsStore, Limits};
 
 use super::words::{Outcome, Work, done};
-use crate::{Error, Result};
+use crate::{Error, Result, access::accounts};
 
 pub(super) fn run(root: &Path, work: &Work) -> Result<Outcome> {
     // To look after a registry must not make one.
@@ -22,5 +22,11 @@ pub(super) fn run(root: &Path, work: &Work) -> Result<Outcome> {
 /// # Errors
 /// What the store says.
 pub fn restore(root: &Path, from: &Path) -> Result<Found> {
-    Ok(FsStore::restore(root, from)?)
+    let found = FsStore::restore(root, from)?;
+    accounts::carry(from, root).map_err(|source| Error::Io {
+        what: "take accounts along to",
+        path: root.to_owned(),
+        source,
+    })?;
+    Ok(found)
 }

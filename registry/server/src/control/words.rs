@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use mdl_store::{Found, FsStore, Maintain as _, Stats};
 use serde::{Deserialize, Serialize};
 
+use crate::access::accounts::carry;
+
 /// Version of the protocol.
 pub(super) const VERSION: u32 = 1;
 
@@ -133,6 +135,14 @@ pub(super) fn done(store: &FsStore, work: &Work) -> mdl_store::Result<Outcome> {
         Work::Collect { dry_run } => Outcome::Found(store.collect(*dry_run)?),
         Work::Scrub => Outcome::Found(store.scrub()?),
         Work::Stats => Outcome::Stats(store.stats()?),
-        Work::Backup { to } => Outcome::Found(store.backup(to)?),
+        Work::Backup { to } => {
+            let found = store.backup(to)?;
+            carry(store.root(), to).map_err(|source| mdl_store::Error::Io {
+                what: "take accounts along to",
+                path: to.clone(),
+                source,
+            })?;
+            Outcome::Found(found)
+        }
     })
 }
