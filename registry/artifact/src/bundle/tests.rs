@@ -39,7 +39,7 @@ fn pieces_fill_volumes_and_come_back_in_every_order() {
     let (layout, named) = store(&dir.path().join("store"), &[3_000_000, 1, 0, 1_500_000, 700_000]);
     let request = Request {
         layout: &layout,
-        models: &[named.clone()],
+        models: std::slice::from_ref(&named),
         inventory: None,
         volume_size: Some(1_600_000),
         file_size: 300_000,
