@@ -127,7 +127,7 @@ pub(crate) enum UserCommand {
     List(UserList),
 }
 
-/// Make an account, or give it another password
+/// Make an account, or give it another password; an administrator stays one
 #[derive(Debug, Args)]
 pub(crate) struct UserAdd {
     /// Its name

@@ -532,6 +532,50 @@ fn a_registry_without_accounts_stays_on_this_machine() {
 }
 
 #[test]
+fn the_last_account_that_goes_opens_nothing() {
+    let place = Place::new();
+    user_add(&place, "root", &["--admin"]);
+    let server = Server::with(&place.path("root"), "127.0.0.1:0", "");
+    let status = || ask(&server.host, "GET", "/v2/_catalog", &[], b"").unwrap().status;
+    assert_eq!(status(), 401);
+    place.says(&["registry", "user", "remove", "root", "--root", "root"]);
+    assert_eq!(status(), 401);
+    fs::remove_file(place.path("root/accounts.json")).unwrap();
+    assert_eq!(status(), 401);
+    // One that comes then is let in, and stays an administrator with another password.
+    user_add(&place, "root", &["--admin"]);
+    user_add(&place, "root", &[]);
+    let listed = super::json(&place, &["registry", "user", "list", "--root", "root"]);
+    assert_eq!(listed[0]["admin"], true);
+    let basic = basic("root", "password-root");
+    let with = ask(&server.host, "GET", "/v2/_catalog", &[("Authorization", &basic)], b"");
+    assert_eq!(with.unwrap().status, 200);
+}
+
+#[test]
+fn who_may_only_push_reads_nothing() {
+    let only =
+        "[[policy]]\nrepositories = [\"acme/*\"]\nsubjects = [\"carol\"]\nactions = [\"push\"]\n";
+    let scene = Scene::with(&format!("{POLICY}{only}"));
+    let blob = Digest::of(SECRET);
+    for path in [
+        format!("/v2/acme/secret/blobs/{blob}"),
+        "/v2/acme/secret/manifests/v1".to_owned(),
+        "/v2/acme/secret/tags/list".to_owned(),
+        "/acme/secret:v1".to_owned(),
+        "/acme/secret/resolve/main/weights.bin".to_owned(),
+        "/api/models/acme/secret".to_owned(),
+    ] {
+        assert_ne!(scene.ask("carol", "GET", &path, b"").status, 200, "{path}");
+    }
+    for path in ["/v2/_catalog", "/", "/api/models"] {
+        assert!(!scene.ask("carol", "GET", path, b"").text().contains("acme/secret"), "{path}");
+    }
+    let begun = scene.ask("carol", "POST", "/v2/acme/secret/blobs/uploads/", b"");
+    assert_eq!(begun.status, 202);
+}
+
+#[test]
 fn a_backup_takes_accounts_along() {
     let scene = Scene::new();
     scene.place.says(&["registry", "backup", "--root", "root", "copy"]);

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::{ANONYMOUS, Action};
+use super::policy::{ANONYMOUS, Action, check_pattern};
 use crate::{Error, Result};
 
 /// The file.
@@ -149,13 +149,14 @@ impl Accounts {
         Ok(done)
     }
 
-    /// Sets an account's password, or makes the account.
+    /// Sets an account's password, or makes the account; an administrator stays one.
     ///
     /// # Errors
     /// [`Error::Account`] for a name or a password that will not do.
     pub fn set_user(&mut self, name: &str, password: Option<&str>, admin: bool) -> Result<()> {
         check_name(name)?;
         let password = password.map(hashed).transpose()?;
+        let admin = admin || self.users.get(name).is_some_and(|user| user.admin);
         self.users.insert(name.to_owned(), User { password, admin });
         Ok(())
     }
@@ -171,13 +172,19 @@ impl Accounts {
     /// # Errors
     /// [`Error::Account`] for an account that is not there, [`Error::Io`] where the system gives no randomness.
     pub fn add_key(&mut self, key: Key) -> Result<(String, String)> {
-        if !self.users.contains_key(&key.user) {
-            return Err(Error::Account(format!("there is no account `{}`", key.user)));
-        }
+        self.check_key(&key)?;
         let (identifier, secret) = (random(8)?, format!("{KEY_PREFIX}{}", random(KEY_LETTERS)?));
         let sha256 = digest(&secret);
         self.keys.insert(identifier.clone(), Key { sha256, ..key });
         Ok((identifier, secret))
+    }
+
+    /// Whose it is, and whether what it is limited to can be anything.
+    fn check_key(&self, key: &Key) -> Result<()> {
+        if !self.users.contains_key(&key.user) {
+            return Err(Error::Account(format!("there is no account `{}`", key.user)));
+        }
+        key.repositories.iter().try_for_each(|it| check_pattern(it)).map_err(Error::Account)
     }
 
     /// Identifiers of keys by what is kept of them, so that one is found among many at once.
@@ -198,9 +205,7 @@ impl Accounts {
     /// # Errors
     /// [`Error::Account`] for an account that is not there, and for what is no such key.
     pub fn add_ollama(&mut self, key: Key, line: &str) -> Result<String> {
-        if !self.users.contains_key(&key.user) {
-            return Err(Error::Account(format!("there is no account `{}`", key.user)));
-        }
+        self.check_key(&key)?;
         let ollama = super::ollama::key_of_line(line).ok_or_else(|| {
             let what = "it is no Ed25519 key of OpenSSH's: give Ollama's id_ed25519.pub";
             Error::Account(what.to_owned())

@@ -25,6 +25,7 @@ impl Guarded<'_> {
         Err(Error::NameUnknown(repo.clone()))
     }
 
+    /// For what serves reading and writing alike: a look at a blob, and one that is stored by a push or by a view.
     fn sees(&self, repo: &Name) -> Result<()> {
         if self.rights.sees(repo.as_str()) { Ok(()) } else { Err(Error::NameUnknown(repo.clone())) }
     }
@@ -37,7 +38,7 @@ impl Store for Guarded<'_> {
     }
 
     fn open_blob(&self, repo: &Name, digest: &Digest) -> Result<Box<dyn BlobReader>> {
-        self.sees(repo)?;
+        self.may(repo, Action::Pull)?;
         self.store.open_blob(repo, digest)
     }
 
@@ -112,7 +113,7 @@ impl Store for Guarded<'_> {
     }
 
     fn manifest(&self, repo: &Name, reference: &Reference) -> Result<StoredManifest> {
-        self.sees(repo)?;
+        self.may(repo, Action::Pull)?;
         self.store.manifest(repo, reference)
     }
 
@@ -127,7 +128,7 @@ impl Store for Guarded<'_> {
     }
 
     fn tags(&self, repo: &Name, after: Option<&str>, limit: usize) -> Result<Page<TagInfo>> {
-        self.sees(repo)?;
+        self.may(repo, Action::Pull)?;
         self.store.tags(repo, after, limit)
     }
 
@@ -160,12 +161,12 @@ impl Store for Guarded<'_> {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Page<ManifestInfo>> {
-        self.sees(repo)?;
+        self.may(repo, Action::Pull)?;
         self.store.manifests(repo, after, limit)
     }
 
     fn referrers(&self, repo: &Name, subject: &Digest) -> Result<Vec<Referrer>> {
-        self.sees(repo)?;
+        self.may(repo, Action::Pull)?;
         self.store.referrers(repo, subject)
     }
 
@@ -177,12 +178,12 @@ impl Store for Guarded<'_> {
         body: &[u8],
         blobs: &[Digest],
     ) -> Result<()> {
-        self.sees(repo)?;
+        self.may(repo, Action::Pull)?;
         self.store.put_view(repo, manifest, kind, body, blobs)
     }
 
     fn view(&self, repo: &Name, manifest: &Digest, kind: &str) -> Result<Option<Vec<u8>>> {
-        self.sees(repo)?;
+        self.may(repo, Action::Pull)?;
         self.store.view(repo, manifest, kind)
     }
 }

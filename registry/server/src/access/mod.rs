@@ -54,17 +54,29 @@ pub(crate) struct State {
 }
 
 impl Access {
+    /// Those of a registry's folder.
+    ///
     /// # Errors
-    /// [`crate::Error::Config`] for accounts that cannot be read.
-    pub(crate) fn open(root: &Path, config: &Config, secret: [u8; 32]) -> Result<Self> {
-        let state = State::read(root, config)?;
+    /// [`crate::Error::Config`] for accounts that cannot be read, [`crate::Error::Io`].
+    pub(crate) fn open(root: &Path, config: &Config) -> Result<Self> {
+        // The mark first: what changes meanwhile is read again.
+        let looked = Mutex::new(accounts::mark(root));
         Ok(Self {
             root: root.to_owned(),
-            passwords: Passwords::new(secret),
+            passwords: Passwords::new()?,
             nonces: ollama::Nonces::default(),
-            looked: Mutex::new(accounts::mark(root)),
-            state: RwLock::new(Arc::new(state)),
+            looked,
+            state: RwLock::new(Arc::new(State::read(root, config)?)),
         })
+    }
+
+    /// Whether anybody is asked who they are.
+    pub(crate) fn is_on(&self) -> bool {
+        self.current().on
+    }
+
+    fn current(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {
@@ -80,13 +92,16 @@ impl Access {
             *looked = mark;
             self.read_again(config);
         }
-        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+        drop(looked);
+        self.current()
     }
 
-    /// Takes accounts and policy anew.
+    /// Takes accounts and policy anew. Who was asked once is asked for as long as it serves: a registry that others can
+    /// reach does not open itself to them when its last account goes.
     pub(crate) fn read_again(&self, config: &Config) {
         match State::read(&self.root, config) {
-            Ok(state) => {
+            Ok(mut state) => {
+                state.on |= self.is_on();
                 self.passwords.forget();
                 *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
             }
@@ -105,12 +120,4 @@ impl State {
         let (by_hash, by_ssh) = (accounts.by_hash(), accounts.by_ssh());
         Ok(Self { accounts, by_hash, by_ssh, policy: Policy::new(&config.policy), on })
     }
-}
-
-/// Whether a registry with this configuration asks who somebody is.
-///
-/// # Errors
-/// As [`Access::open`].
-pub(crate) fn is_on(root: &Path, config: &Config) -> Result<bool> {
-    Ok(State::read(root, config)?.on)
 }

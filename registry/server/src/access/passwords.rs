@@ -13,7 +13,7 @@ use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use super::accounts::Accounts;
-use crate::refusal::Refusal;
+use crate::{Error, Result, refusal::Refusal};
 
 /// For how long a password that was found right is not asked of bcrypt again.
 const KEPT: Duration = Duration::from_mins(5);
@@ -29,6 +29,7 @@ const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuX1FGKNbbLKXqQ8rn8E2Z4pIf6o0hV
 
 /// Checks passwords.
 pub(crate) struct Passwords {
+    /// Of this process alone.
     secret: [u8; 64],
     /// When each was found right, by a keyed hash of name, hash and password.
     good: Mutex<BTreeMap<[u8; 32], Instant>>,
@@ -37,17 +38,18 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    pub(crate) fn new(secret: [u8; 32]) -> Self {
-        let mut padded = [0; 64];
-        for (to, from) in padded.iter_mut().zip(secret) {
-            *to = from;
-        }
-        Self {
-            secret: padded,
+    /// # Errors
+    /// [`Error::Account`] where the system gives no randomness.
+    pub(crate) fn new() -> Result<Self> {
+        let mut secret = [0; 64];
+        aws_lc_rs::rand::fill(&mut secret)
+            .map_err(|_| Error::Account("the system gives no randomness".to_owned()))?;
+        Ok(Self {
+            secret,
             good: Mutex::default(),
             checking: Semaphore::new(AT_ONCE),
             waiting: Semaphore::new(WAITING),
-        }
+        })
     }
 
     /// Forgets all that were found right.

@@ -144,6 +144,16 @@ impl Policy {
     }
 }
 
+/// Refuses a pattern that no repository's name can fit.
+pub(crate) fn check_pattern(pattern: &str) -> std::result::Result<(), String> {
+    let odd = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "/*?._-".contains(c));
+    if pattern.is_empty() || pattern.contains(odd) {
+        let shown: String = pattern.chars().take(100).flat_map(char::escape_default).collect();
+        return Err(format!("the pattern `{shown}` matches no repository's name"));
+    }
+    Ok(())
+}
+
 impl PolicyLine {
     /// What is wrong with it.
     ///
@@ -158,11 +168,7 @@ impl PolicyLine {
         if let Some((name, _)) = empty.iter().find(|(_, empty)| *empty) {
             return Err(format!("a policy's `{name}` is empty, so that it grants nothing"));
         }
-        let odd = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "/*?._-".contains(c));
-        if let Some(pattern) = self.repositories.iter().find(|it| it.is_empty() || it.contains(odd))
-        {
-            return Err(format!("a policy's pattern `{pattern}` matches no repository's name"));
-        }
+        self.repositories.iter().try_for_each(|pattern| check_pattern(pattern))?;
         let writes = self.actions.iter().any(|action| *action != Action::Pull);
         if writes && self.subjects.iter().any(|it| it == ANONYMOUS) {
             return Err("a policy lets those without an account do more than pull".to_owned());

@@ -68,8 +68,13 @@ impl Rights {
 
     /// Whether something may be done in a repository.
     pub(crate) fn may(&self, repository: &str, action: Action) -> bool {
-        let granted = self.all || self.grants.iter().any(|it| it.allows(repository, action));
-        granted && self.limit_allows(repository, action) && self.scopes_allow(repository, action)
+        self.granted(repository, action) && self.scopes_allow(repository, action)
+    }
+
+    /// The same, whatever the token at hand is for.
+    fn granted(&self, repository: &str, action: Action) -> bool {
+        (self.all || self.grants.iter().any(|it| it.allows(repository, action)))
+            && self.limit_allows(repository, action)
     }
 
     fn limit_allows(&self, repository: &str, action: Action) -> bool {
@@ -90,13 +95,10 @@ impl Rights {
         self.may(repository, Action::Pull) || self.may(repository, Action::Push)
     }
 
-    /// Whether a repository stands in lists: what a token is for limits what is done, not what is listed with it.
+    /// Whether a repository stands in lists: it may be read. A token that is for lists limits nothing of them.
     pub(crate) fn lists(&self, repository: &str) -> bool {
-        let listed = |action| {
-            let granted = self.all || self.grants.iter().any(|it| it.allows(repository, action));
-            granted && self.limit_allows(repository, action)
-        };
-        self.sees(repository) || (self.catalog && (listed(Action::Pull) || listed(Action::Push)))
+        self.granted(repository, Action::Pull)
+            && (self.catalog || self.scopes_allow(repository, Action::Pull))
     }
 
     /// Whether anything at all may be done.

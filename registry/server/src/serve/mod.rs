@@ -19,13 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::tls::Secrets;
-use crate::{
-    Config, Error, Outputs, Result,
-    access::{self, Access},
-    app::App,
-    control,
-    log::Log,
-};
+use crate::{Config, Error, Outputs, Result, access::Access, app::App, control, log::Log};
 
 /// How long what was received is given to become durable when the registry stops.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -57,8 +51,8 @@ impl Server {
             path: "registry.toml".into(),
             what: "`root` is missing: the folder with the registry's data".to_owned(),
         })?;
-        let asks = access::is_on(&root, &config)?;
-        let found = listen::resolved(&config.listen, asks).await?;
+        let access = Access::open(&root, &config)?;
+        let found = listen::resolved(&config.listen, access.is_on()).await?;
         let secrets = Arc::new(Secrets::read(config.tls.as_ref())?);
         let (limits, keep) = (config.store_limits(), config.store_keep());
         let folder = root.clone();
@@ -74,7 +68,6 @@ impl Server {
         })??;
         let listeners = listen::bind(&config.listen, &found).await?;
         let log = Log::open(&config.access_log, outputs)?;
-        let access = Access::open(&root, &config, secret)?;
         let app = Arc::new(App::new(config, store, secret, access, log));
         let addresses = listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
         let server = Self {
