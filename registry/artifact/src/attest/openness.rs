@@ -57,8 +57,17 @@ const fn optional(
     Known { name, class, required: false, is }
 }
 
+/// Whether a word of the name begins with one of these, so that `constraints.py` doesn't count as `train`. All that is
+/// neither letter nor figure parts words.
 fn any(name: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| name.contains(word))
+    let name = parted(name);
+    words.iter().any(|word| name.contains(&parted(word)))
+}
+
+/// `_` before each word.
+fn parted(text: &str) -> String {
+    let part = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    std::iter::once('_').chain(text.chars().map(part)).collect()
 }
 
 fn code(file: &PackageFile, name: &str, words: &[&str]) -> bool {
@@ -159,4 +168,30 @@ fn component(known: &Known, material: &Material) -> Component {
     }
     let (name, class, required) = (known.name.to_owned(), known.class, known.required);
     Component { name, class, required, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::any;
+
+    #[test]
+    fn a_word_counts_where_it_begins() {
+        let names = [
+            ("train.py", "train", true),
+            ("src/train_lora.py", "train", true),
+            ("my-training.py", "train", true),
+            ("constraints.py", "train", false),
+            ("eval/run.sh", "eval", true),
+            ("retrieval.py", "eval", false),
+            ("wiki.test.jsonl", "test", true),
+            ("latest.jsonl", "test", false),
+            ("prune.py", "run", false),
+            ("a-model.py", "model.py", true),
+            ("environment.yml", "environment.y", true),
+            ("technical report.pdf", "technical_report", true),
+        ];
+        for (name, word, counts) in names {
+            assert_eq!(any(name, &[word]), counts, "{name}: {word}");
+        }
+    }
 }
