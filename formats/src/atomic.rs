@@ -18,6 +18,16 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::{Error, Result};
 
+/// Writes a small file whole, in place of an older one.
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write(destination: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create(destination, true)?;
+    file.write_all(bytes).map_err(Error::io(destination, "write"))?;
+    file.commit()
+}
+
 /// A file being written beside its destination. Dropped without [`AtomicFile::commit`], it vanishes.
 #[derive(Debug)]
 pub struct AtomicFile {

@@ -23,6 +23,12 @@ pub fn hex(digest: &[u8]) -> String {
     })
 }
 
+/// The bytes of a digest in hex; what is no pair of digits is left out.
+pub fn unhex(digits: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    (0..digits.len()).step_by(2).filter_map(byte).collect()
+}
+
 /// Told how far hashing is, and asked whether to go on; from several threads.
 pub trait Watch: Sync {
     /// Bytes to read in all.

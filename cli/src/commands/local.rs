@@ -1,7 +1,7 @@
 //! What the commands on the local store share: opening it, finding what a reference means, telling what a package is.
 
 use mdl_artifact::{
-    Limits, ModelRef, Package,
+    ModelRef, Package,
     signing::{PREDICATE_TYPE, referrer_name},
 };
 use mdl_store::{Descriptor, Digest, Reference, Referrer, layout::Layout};
@@ -86,22 +86,7 @@ fn look_up(layout: &Layout, reference: &ModelRef) -> Result<Option<Found>, Failu
 
 /// What a manifest in the local store says, with its config.
 pub(crate) fn package(layout: &Layout, manifest: &Descriptor) -> Result<Package, Failure> {
-    let bytes = layout.manifest(&manifest.digest)?;
-    let package = Package::read(&manifest.media_type, &bytes, None);
-    let config = package.config.as_ref().and_then(|config| small(layout, &config.digest));
-    Ok(match config {
-        Some(config) => Package::read(&manifest.media_type, &bytes, Some(&config)),
-        None => package,
-    })
-}
-
-/// A small blob of the local store; `None` where it lacks or is no small one.
-pub(crate) fn small(layout: &Layout, digest: &Digest) -> Option<Vec<u8>> {
-    let size = layout.has_blob(digest).ok().flatten()?;
-    if size > Limits::default().document_bytes as u64 {
-        return None;
-    }
-    std::fs::read(layout.blob_path(digest)).ok()
+    Ok(Package::of_layout(layout, manifest)?)
 }
 
 /// A referrer as reports show it.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use mdl_artifact::{
     pack::{Plan, ReferrerPackage},
     signing::{self, Bundle, SIGNATURE_FILE, SignedFiles, Statement, WHOLE},
 };
-use mdl_formats::{atomic::AtomicFile, digest::DigestCache};
+use mdl_formats::{atomic, digest::DigestCache};
 use mdl_store::Descriptor;
 use serde::Serialize;
 
@@ -179,9 +178,7 @@ fn files(
 
 /// Writes a file that appears whole, in place of an older one.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut file = AtomicFile::create(path, true)?;
-    file.write_all(bytes).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
-    Ok(file.commit()?)
+    Ok(atomic::write(path, bytes)?)
 }
 
 fn text(report: &Report) -> String {

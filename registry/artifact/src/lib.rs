@@ -27,6 +27,8 @@ pub use facts::{Evaluation, Facts, Spread, TypeShare};
 pub use limits::Limits;
 pub use name::{check_names, safe_name};
 pub use origins::Origins;
-pub use package::{Layer, LayerKind, Package, PackageFile, PackageKind};
+pub use package::{
+    CONFIG_BYTES, Layer, LayerKind, Package, PackageFile, PackageKind, stored_document,
+};
 pub use pattern::Pattern;
 pub use reference::ModelRef;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mdl_artifact::{
-    Package,
+    CONFIG_BYTES, Package,
     attest::Material,
     pack::ReferrerPackage,
-    trust::{CONFIG_BYTES, Evidence, is_bundle},
+    trust::{Evidence, is_bundle},
 };
 use mdl_store::{Descriptor, Reference};
 

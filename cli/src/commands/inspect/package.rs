@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use mdl_artifact::{Facts, LayerKind, ModelRef, Package, media, signing::PREDICATE_TYPE};
+use mdl_artifact::{
+    Facts, LayerKind, ModelRef, Package, media, signing::PREDICATE_TYPE, stored_document,
+};
 use mdl_client::{Address, Client};
 use mdl_store::{Descriptor, Digest, layout::Layout};
 use serde::Serialize;
@@ -91,10 +93,7 @@ fn headers(
 
 /// The text of a referrer's first layer.
 fn document(layout: &Layout, manifest: &Descriptor) -> Option<String> {
-    let bytes = layout.manifest(&manifest.digest).ok()?;
-    let package = Package::read(&manifest.media_type, &bytes, None);
-    let layer = package.layers.first()?;
-    String::from_utf8(local::small(layout, &layer.descriptor.digest)?).ok()
+    String::from_utf8(stored_document(layout, manifest).ok()?).ok()
 }
 
 /// Shows a package on a registry.

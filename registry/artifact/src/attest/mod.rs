@@ -17,7 +17,8 @@ use serde_json::Value;
 use crate::{
     Evaluation, Limits, Origins, Package, Result, media,
     signing::{Statement, Subject},
-    trust::{Attestation, CONFIG_BYTES},
+    stored_document,
+    trust::Attestation,
 };
 
 pub use openness::{Component, OpennessReport};
@@ -90,24 +91,12 @@ impl Material {
         name: &str,
         tag: Option<String>,
     ) -> Result<Self> {
-        let bytes = layout.manifest(&manifest.digest)?;
-        let mut package = Package::read(&manifest.media_type, &bytes, None);
-        if let Some(config) = &package.config
-            && let Ok(config) = layout.small_blob(&config.digest, CONFIG_BYTES)
-        {
-            package = Package::read(&manifest.media_type, &bytes, Some(&config));
-        }
+        let package = Package::of_layout(layout, manifest)?;
         let mut found = Self::new(name, tag, manifest.clone(), package);
         for referrer in layout.referrers(&manifest.digest)? {
             let kind = referrer.artifact_type.as_deref();
-            if !Self::wants(kind) {
-                continue;
-            }
-            let bytes = layout.manifest(&referrer.descriptor.digest)?;
-            let package = Package::read(&referrer.descriptor.media_type, &bytes, None);
-            if let Some(layer) = package.layers.first() {
-                let limit = Limits::default().document_bytes as u64;
-                found.add(kind, layout.small_blob(&layer.descriptor.digest, limit)?);
+            if Self::wants(kind) {
+                found.add(kind, stored_document(layout, &referrer.descriptor)?);
             }
         }
         Ok(found)

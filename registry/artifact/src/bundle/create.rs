@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File},
-    io::{Seek as _, SeekFrom, Write as _},
+    io::{Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use mdl_formats::{
     Error as FormatError,
-    atomic::{AtomicFile, sync_folder},
+    atomic::{self, sync_folder},
     digest::Watch,
 };
 use mdl_store::{Algorithm, Digest, Hasher, layout::Layout};
@@ -20,7 +20,7 @@ use super::{
     Blob, INDEX_FILE, INDEX_STATEMENT, Index, Inventory, Part, SIGNATURE_FILE, SMALL, SUMS_FILE,
     VOLUME_FILE,
     gather::{Gathered, gather},
-    index::Named,
+    index::{MODELS, Named, PIECES, VOLUMES},
     pour::{End, pour},
 };
 use crate::{
@@ -145,7 +145,14 @@ fn plan(request: &Request<'_>, gathered: &Gathered) -> Result<Index> {
             parts.push(Part { volume, size: take, sha256: String::new() });
             (left, used) = (left - take, used + take);
         }
+        if volume > VOLUMES || parts.len() > PIECES {
+            let what = "it would have more volumes, or a blob more pieces, than the limit of 9,999";
+            return Err(Error::Bundle(format!("{what}: make volumes or files larger")));
+        }
         blobs.insert(digest.to_string(), Blob { size: *size, parts });
+    }
+    if gathered.models.len() > MODELS {
+        return Err(Error::Bundle(format!("it would have more than {MODELS} models")));
     }
     Ok(Index {
         version: 1,
@@ -259,7 +266,7 @@ impl Writer<'_> {
             files.push((INDEX_FILE, bytes));
             let folder = self.folder(volume).to_owned();
             for (name, bytes) in files {
-                write(&folder.join(name), bytes)?;
+                atomic::write(&folder.join(name), bytes)?;
             }
             for algorithm in ["sha256", "sha512"] {
                 let blobs = folder.join("blobs").join(algorithm);
@@ -291,12 +298,6 @@ fn matches(digest: &Digest, sha256: &str) -> Result<()> {
 
 fn broken(digest: &Digest) -> Error {
     Error::Bundle(format!("the blob {digest} of the local store is broken; pull it again"))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = AtomicFile::create(path, true)?;
-    file.write_all(bytes).map_err(FormatError::io(path, "write"))?;
-    Ok(file.commit()?)
 }
 
 /// The volume as other tools read it.

@@ -3,14 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, OpenOptions},
-    io::{Seek as _, SeekFrom, Write as _},
+    io::{Seek as _, SeekFrom},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use mdl_formats::{Error as FormatError, atomic::AtomicFile, digest::Watch};
+use mdl_formats::{Error as FormatError, atomic, digest::Watch};
 use mdl_store::{
-    Descriptor, Digest, Hasher, Limits, Links, Name, Tag,
+    Algorithm, Descriptor, Digest, Hasher, Limits, Links, Name, Tag,
     layout::{Ingest, Layout},
 };
 use serde::{Deserialize, Serialize};
@@ -19,12 +19,12 @@ use super::{
     Blob, Media, Part,
     create::file_name,
     index::Named,
-    media::{check_size, hasher},
+    media::check_size,
     pour::{End, pour},
 };
 use crate::{
-    Error, Package, Result,
-    trust::{CONFIG_BYTES, Evidence, is_bundle},
+    CONFIG_BYTES, Error, Package, Result,
+    trust::{Evidence, is_bundle},
 };
 
 /// Bytes of a manifest, and of a bundle that signs one.
@@ -87,6 +87,7 @@ impl<'a> Import<'a> {
                 let size = media.index.blobs.get(&digest.to_string()).map_or(0, |blob| blob.size);
                 let descriptor = Descriptor { media_type: media_type.clone(), digest, size };
                 planned.add(media, &descriptor, 0)?;
+                planned.check_subject(&descriptor)?;
                 planned.referrers.push(descriptor);
             }
             Ok(planned)
@@ -108,12 +109,8 @@ impl<'a> Import<'a> {
         let model = self.models.get(at).ok_or_else(|| Error::Bundle("no such model".to_owned()))?;
         let manifest = &model.named.manifest;
         let bytes = self.media.small(&manifest.digest, DOCUMENT_BYTES)?;
-        let mut package = Package::read(&manifest.media_type, &bytes, None);
-        if let Some(config) = package.config.clone().filter(|it| it.size <= CONFIG_BYTES)
-            && let Ok(config) = self.media.small(&config.digest, CONFIG_BYTES)
-        {
-            package = Package::read(&manifest.media_type, &bytes, Some(&config));
-        }
+        let small = |config: &Descriptor| self.media.small(&config.digest, CONFIG_BYTES).ok();
+        let package = Package::with_config(&manifest.media_type, &bytes, small);
         let mut found = Evidence::new(repository, tag, manifest.clone(), package);
         for referrer in &model.referrers {
             let bytes = self.media.small(&referrer.digest, DOCUMENT_BYTES)?;
@@ -237,7 +234,7 @@ impl<'a> Import<'a> {
             out.seek(SeekFrom::Start(begin)).map_err(FormatError::io(&partial, "write"))?;
             let ends =
                 (End { file: &mut file, path: &path }, End { file: &mut out, path: &partial });
-            let mut own = hasher();
+            let mut own = Hasher::new(Algorithm::Sha256);
             let hash = whole.as_mut().unwrap_or(&mut own);
             pour(ends.0, Some(ends.1), part.size, &mut [hash], watch)?;
             if !in_one_go && own.finish().hex() != part.sha256 {
@@ -283,9 +280,10 @@ impl<'a> Import<'a> {
             discard(partial)?;
             let named = self.media.find_fault(digest, watch);
             return Err(named.unwrap_or_else(|| {
-                let name = file_name(digest, None);
-                let folder = self.media.present().next().map_or(Path::new(""), |(_, path)| path);
-                Error::volume(&folder.join(name), "it was altered: its digest is another")
+                Error::Bundle(format!(
+                    "pieces of {digest} that earlier runs copied were altered; what was gathered of it is \
+                     gone: begin again with its first volume"
+                ))
             }));
         }
         self.layout.commit_blob(digest, partial)?;
@@ -334,6 +332,21 @@ impl Planned {
         self.manifests.push((manifest.clone(), bytes));
         Ok(())
     }
+
+    /// Refuses a manifest that is said to refer to the model and does not: it would stand in the store for ever.
+    fn check_subject(&self, referrer: &Descriptor) -> Result<()> {
+        let bytes = self.manifests.last().map(|(_, bytes)| &bytes[..]).unwrap_or_default();
+        let subject = Package::read(&referrer.media_type, bytes, None).subject;
+        let known = |it: &Descriptor| {
+            it.digest == self.named.manifest.digest
+                || self.referrers.iter().any(|other| other.digest == it.digest)
+        };
+        if subject.as_ref().is_some_and(known) {
+            return Ok(());
+        }
+        let what = format!("its index: {} refers to none of its models", referrer.digest);
+        Err(Error::Bundle(what))
+    }
 }
 
 fn journal_path(partial: &Path) -> PathBuf {
@@ -348,9 +361,7 @@ fn read_journal(path: &Path, partial: &Path) -> Journal {
 
 fn write_journal(path: &Path, journal: &Journal) -> Result<()> {
     let text = serde_json::to_vec(journal).map_err(|error| Error::Bundle(error.to_string()))?;
-    let mut file = AtomicFile::create(path, true)?;
-    file.write_all(&text).map_err(FormatError::io(path, "write"))?;
-    Ok(file.commit()?)
+    Ok(atomic::write(path, &text)?)
 }
 
 fn discard(path: &Path) -> Result<()> {

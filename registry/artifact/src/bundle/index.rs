@@ -10,11 +10,11 @@ use crate::{Error, Result};
 /// Bytes of an index.
 pub(super) const INDEX_BYTES: u64 = 64 << 20;
 /// Models of a set.
-const MODELS: usize = 10_000;
+pub(super) const MODELS: usize = 10_000;
 /// Volumes of a set.
-const VOLUMES: u32 = 9_999;
+pub(super) const VOLUMES: u32 = 9_999;
 /// Pieces of one blob.
-const PIECES: usize = 9_999;
+pub(super) const PIECES: usize = 9_999;
 
 /// What a set of volumes holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

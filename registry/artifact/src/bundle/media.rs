@@ -9,7 +9,7 @@ use std::{
 };
 
 use mdl_formats::{Error as FormatError, digest::Watch};
-use mdl_store::{Algorithm, Digest, Hasher};
+use mdl_store::{Digest, Hasher};
 use rustix::fs::OFlags;
 
 use super::{
@@ -210,6 +210,12 @@ impl Media {
     /// The piece of a blob that is not what it should be, among those at hand.
     pub(super) fn find_fault(&self, digest: &Digest, watch: &dyn Watch) -> Option<Error> {
         let blob = self.index.blobs.get(&digest.to_string())?;
+        if blob.parts.is_empty() {
+            let (first, _) = self.volumes.first_key_value()?;
+            return self
+                .check_file(*first, &file_name(digest, None), blob.size, digest, watch)
+                .err();
+        }
         let many = blob.parts.len() > 1;
         blob.parts.iter().enumerate().find_map(|(at, part)| {
             let name = file_name(digest, many.then_some(at));
@@ -226,11 +232,6 @@ pub(super) fn check_size(path: &Path, file: &File, size: u64) -> Result<()> {
         return Ok(());
     }
     Err(Error::volume(path, format!("it has {found} bytes, and should have {size}")))
-}
-
-/// SHA-256 of nothing read so far.
-pub(super) fn hasher() -> Hasher {
-    Hasher::new(Algorithm::Sha256)
 }
 
 /// The folder itself where it is a volume, else the folders in it that are.

@@ -99,6 +99,56 @@ fn an_index_is_read_as_it_was_written_and_strictly() {
     }
 }
 
+/// A bundle of one model, whose volume's index is then changed.
+fn altered(dir: &std::path::Path, change: impl FnOnce(&mut Index)) -> Media {
+    let (layout, named) = store(&dir.join("store"), &[1000]);
+    let request = Request {
+        layout: &layout,
+        models: std::slice::from_ref(&named),
+        inventory: None,
+        volume_size: None,
+        file_size: 1 << 20,
+        key: None,
+    };
+    let to = dir.join("bundle");
+    create(request, &to, &Unwatched).unwrap();
+    let path = to.join(INDEX_FILE);
+    let mut index = Index::read(&fs::read(&path).unwrap()).unwrap();
+    change(&mut index);
+    fs::write(&path, index.to_bytes().unwrap()).unwrap();
+    Media::open(&to).unwrap()
+}
+
+#[test]
+fn what_is_listed_as_a_referrer_must_refer_to_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = altered(dir.path(), |index| {
+        // The model's own manifest, which refers to nothing.
+        let model = &mut index.models[0];
+        model.referrers.push((model.digest.clone(), model.media_type.clone()));
+    });
+    let site = Layout::open(&dir.path().join("site")).unwrap();
+    let error = Import::open(&media, &site, None).err().unwrap().to_string();
+    assert!(error.contains("refers to none of its models"), "{error}");
+}
+
+#[test]
+fn a_bundle_that_no_reader_would_take_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (layout, named) = store(&dir.path().join("store"), &[10_001]);
+    let request = Request {
+        layout: &layout,
+        models: std::slice::from_ref(&named),
+        inventory: None,
+        volume_size: None,
+        file_size: 1,
+        key: None,
+    };
+    let to = dir.path().join("bundle");
+    let error = create(request, &to, &Unwatched).unwrap_err().to_string();
+    assert!(error.contains("more pieces, than the limit of 9,999") && !to.exists(), "{error}");
+}
+
 #[test]
 fn an_inventory_is_text() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Documents about a package, each as a manifest that refers to it.
 
 use mdl_store::Descriptor;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{Blob, ReferrerPackage};
 use crate::media;
@@ -18,25 +18,35 @@ pub(super) fn evaluation(json: &[u8], subject: &Blob) -> ReferrerPackage {
 
 /// A manifest of one document, its config empty, as OCI has it for artifacts without one.
 pub fn referrer(kind: &str, name: &str, bytes: &[u8], subject: &Descriptor) -> ReferrerPackage {
-    let config = Blob::new(media::EMPTY, media::EMPTY_BYTES.to_vec());
-    let layer = Blob::new(kind, bytes.to_vec());
-    let manifest = json!({
+    artifact(kind, bytes, subject, Some(name), &Map::new())
+}
+
+/// The same with a file name for the document, where it has one, and annotations of the manifest.
+pub(crate) fn artifact(
+    kind: &str,
+    bytes: &[u8],
+    subject: &Descriptor,
+    name: Option<&str>,
+    annotations: &Map<String, Value>,
+) -> ReferrerPackage {
+    let (config, layer) =
+        (Blob::new(media::EMPTY, media::EMPTY_BYTES.to_vec()), Blob::new(kind, bytes.to_vec()));
+    let described = |it: &Descriptor| json!({ "mediaType": it.media_type, "digest": it.digest.to_string(), "size": it.size });
+    let mut of_layer = described(&layer.descriptor());
+    if let (Some(name), Some(layer)) = (name, of_layer.as_object_mut()) {
+        layer.insert("annotations".to_owned(), json!({ media::TITLE: name }));
+    }
+    let mut manifest = json!({
         "schemaVersion": 2,
         "mediaType": media::OCI_MANIFEST,
         "artifactType": kind,
-        "config": { "mediaType": config.media_type, "digest": config.digest.to_string(), "size": config.bytes.len() },
-        "layers": [{
-            "mediaType": layer.media_type,
-            "digest": layer.digest.to_string(),
-            "size": layer.bytes.len(),
-            "annotations": { media::TITLE: name },
-        }],
-        "subject": {
-            "mediaType": subject.media_type,
-            "digest": subject.digest.to_string(),
-            "size": subject.size,
-        },
+        "config": described(&config.descriptor()),
+        "layers": [of_layer],
+        "subject": described(subject),
     });
+    if let Some(manifest) = manifest.as_object_mut().filter(|_| !annotations.is_empty()) {
+        manifest.insert("annotations".to_owned(), annotations.clone().into());
+    }
     let manifest = Blob::new(media::OCI_MANIFEST, manifest.to_string().into_bytes());
     ReferrerPackage { artifact_type: kind.to_owned(), manifest, blobs: vec![config, layer] }
 }

@@ -7,6 +7,7 @@ pub(crate) mod sort;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use document::artifact;
 pub use document::referrer;
 
 use std::{

@@ -2,8 +2,11 @@
 
 mod names;
 mod raw;
+mod stored;
 #[cfg(test)]
 mod tests;
+
+pub use stored::{CONFIG_BYTES, stored_document};
 
 use std::collections::{BTreeMap, BTreeSet};
 

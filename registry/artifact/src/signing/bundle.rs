@@ -2,6 +2,7 @@
 //! has: certificates and transparency logs are of no use without a network, and are not looked at.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mdl_formats::digest::unhex;
 use mdl_store::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -46,7 +47,7 @@ impl Bundle {
         }
         let document: Document = serde_json::from_slice(bytes)
             .map_err(|error| Error::Signature(format!("it is no Sigstore bundle: {error}")))?;
-        if !document.media_type.starts_with("application/vnd.dev.sigstore.bundle") {
+        if !document.media_type.starts_with(media::BUNDLE_PREFIX) {
             return Err(Error::Signature("it is no Sigstore bundle".to_owned()));
         }
         let envelope = document
@@ -72,7 +73,7 @@ impl Bundle {
         let hint = if statement.predicate_type == MODEL_SIGNATURE {
             Digest::of(key.public().to_pem().as_bytes()).hex().to_owned()
         } else {
-            STANDARD.encode(decoded_fingerprint(key.public()))
+            STANDARD.encode(unhex(&key.public().fingerprint()))
         };
         let document = Document {
             media_type: media::BUNDLE.to_owned(),
@@ -91,10 +92,4 @@ impl Bundle {
     pub fn verify(&self, key: &PublicKey) -> Option<&Statement> {
         self.envelope.is_by(&self.payload, key).then_some(&self.statement)
     }
-}
-
-fn decoded_fingerprint(key: &PublicKey) -> Vec<u8> {
-    let hex = key.fingerprint();
-    let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
-    (0..hex.len()).step_by(2).filter_map(byte).collect()
 }

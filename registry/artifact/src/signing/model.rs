@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use mdl_formats::digest::unhex;
 use mdl_store::{Algorithm, Digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -169,12 +170,7 @@ impl SignedFiles {
 
 /// SHA-256 of digests one after the other, each given in hex.
 fn root_digest<'a>(digests: impl Iterator<Item = &'a str>) -> Digest {
-    let mut bytes = Vec::new();
-    for hex in digests {
-        let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
-        bytes.extend((0..hex.len()).step_by(2).filter_map(byte));
-    }
-    Digest::of(&bytes)
+    Digest::of(&digests.flat_map(unhex).collect::<Vec<u8>>())
 }
 
 /// Whether a path is one of some, or lies below one.

@@ -6,14 +6,11 @@ use super::Policy;
 use crate::{
     Package, Result, media,
     signing::{Bundle, SignedFiles},
+    stored_document,
 };
 
 /// Bundles of one package that are looked at.
 const BUNDLES: usize = 1_000;
-/// Bytes of a config that is looked at: it may state the licence.
-pub const CONFIG_BYTES: u64 = 4 << 20;
-/// Bytes of a bundle, in its store.
-const BUNDLE_BYTES: u64 = 16 << 20;
 
 /// What a judgement is made from. Nothing in it is believed before a signature says so, but that the package has
 /// this digest.
@@ -74,20 +71,14 @@ impl Evidence {
         repository: Name,
         tag: Option<Tag>,
     ) -> Result<Self> {
-        let bytes = layout.manifest(&manifest.digest)?;
-        let mut package = Package::read(&manifest.media_type, &bytes, None);
-        if let Some(config) = &package.config
-            && let Ok(config) = layout.small_blob(&config.digest, CONFIG_BYTES)
-        {
-            package = Package::read(&manifest.media_type, &bytes, Some(&config));
-        }
+        let package = Package::of_layout(layout, manifest)?;
         let mut found = Self::new(repository, tag, manifest.clone(), package);
         for referrer in layout.referrers(&manifest.digest)? {
             if !is_bundle(referrer.artifact_type.as_deref()) || !found.has_room() {
                 continue;
             }
             let digest = &referrer.descriptor.digest;
-            match stored_bundle(layout, &referrer.descriptor) {
+            match stored_document(layout, &referrer.descriptor) {
                 Ok(bytes) => found.add(digest, &bytes),
                 Err(error) => found.problems.push(format!("{digest}: {error}")),
             }
@@ -99,14 +90,4 @@ impl Evidence {
 /// Whether a referrer of that type is a bundle; older versions of the format are named likewise.
 pub fn is_bundle(artifact_type: Option<&str>) -> bool {
     artifact_type.is_some_and(|it| it.starts_with(media::BUNDLE_PREFIX))
-}
-
-fn stored_bundle(layout: &Layout, referrer: &Descriptor) -> Result<Vec<u8>> {
-    let bytes = layout.manifest(&referrer.digest)?;
-    let package = Package::read(&referrer.media_type, &bytes, None);
-    let layer = package
-        .layers
-        .first()
-        .ok_or_else(|| crate::Error::Signature("its manifest has no layer".to_owned()))?;
-    Ok(layout.small_blob(&layer.descriptor.digest, BUNDLE_BYTES)?)
 }

@@ -12,7 +12,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-pub use evidence::{CONFIG_BYTES, Evidence, is_bundle};
+pub use evidence::{Evidence, is_bundle};
 pub use judge::{Check, Signer, Verdict};
 pub use kind::{Attestation, Openness};
 pub use policy::{NamedKey, Policy, Revoked, Rule};

@@ -3,12 +3,11 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use mdl_formats::{Error as FormatError, atomic::AtomicFile};
+use mdl_formats::{Error as FormatError, atomic};
 use mdl_store::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -69,10 +68,7 @@ impl Seen {
         kept.version = 1;
         kept.tags.insert(key.to_owned(), entry);
         let text = serde_json::to_vec(&kept).map_err(|error| self.broken(error.to_string()))?;
-        let mut file = AtomicFile::create(&self.path, true)?;
-        file.write_all(&text).map_err(FormatError::io(&self.path, "write"))?;
-        file.commit()?;
-        Ok(())
+        Ok(atomic::write(&self.path, &text)?)
     }
 
     fn read(&self) -> Result<Kept> {
