@@ -12,7 +12,9 @@ use mdl_artifact::{
     signing::SIGNATURE_FILE,
     trust::{Evidence, Signer},
 };
-use mdl_client::{Address, Hub, HubName, Pattern, Pulled, run as transfer};
+use mdl_client::{
+    Address, Client, Hub, HubName, Pattern, Progress, Pulled, Source, run as transfer,
+};
 use mdl_formats::digest::DigestCache;
 use mdl_store::{
     Reference,
@@ -118,45 +120,39 @@ fn from_registry(
             None
         }
     };
-    // What was judged is fetched, whatever the tag points at by now. Ollama's registry knows tags alone.
-    let pinned = match evidence.as_ref().filter(|_| !ollama) {
-        Some(evidence) => Address {
-            reference: Reference::Digest(evidence.manifest.digest.clone()),
-            ..address.clone()
-        },
-        None => address.clone(),
-    };
-    let pulled = if let Some(folder) = args.to.as_deref().filter(|_| !args.link) {
-        let include = include(args);
-        let pulled = if ollama {
-            transfer(&*shown, client.pull_ollama_to(&pinned, &include, folder, args.force))
-        } else {
-            transfer(&*shown, client.pull_to(&pinned, &include, folder, args.force))
-        };
-        shown.finish();
-        pulled?
-    } else {
-        let layout = Arc::new(local::open(settings)?);
-        let pulled = if ollama {
-            transfer(&*shown, client.pull_ollama(&pinned, &layout, &name))
-        } else {
-            transfer(&*shown, client.pull(&pinned, &layout, &name))
-        };
-        shown.finish();
-        let pulled = pulled?;
-        if let Some(folder) = &args.to {
-            linked(&layout, &pulled, folder)?;
-        }
-        pulled
-    };
+    let judged = evidence.as_ref().map(|evidence| &evidence.manifest.digest);
+    let source = Source { at: address, ollama, judged };
+    let fetched = fetched(args, &client, &*shown, source, settings);
+    shown.finish();
+    let pulled = fetched?;
     gate.keep(verdict.as_ref(), key, &pulled.manifest.digest)?;
     if let (Some(evidence), Some(folder)) = (&evidence, &args.to) {
         leave_signature(evidence, &gate, folder, args.force, printer)?;
     }
-    let mut report = report(name.clone(), pulled, args.to.as_deref());
+    let mut report = report(name, pulled, args.to.as_deref());
     report.verified = verdict.is_some();
     report.signers = verdict.map(|verdict| verdict.signers).unwrap_or_default();
     Ok(report)
+}
+
+/// Fetches a package to where it was asked for.
+fn fetched(
+    args: &Pull,
+    client: &Client,
+    progress: &dyn Progress,
+    source: Source<'_>,
+    settings: &Settings,
+) -> Result<Pulled, Failure> {
+    if let Some(folder) = args.to.as_deref().filter(|_| !args.link) {
+        let include = include(args);
+        return Ok(transfer(progress, client.pull_to(source, &include, folder, args.force))?);
+    }
+    let layout = Arc::new(local::open(settings)?);
+    let pulled = transfer(progress, client.pull(source, &layout, &source.at.to_string()))?;
+    if let Some(folder) = &args.to {
+        linked(&layout, &pulled, folder)?;
+    }
+    Ok(pulled)
 }
 
 /// Leaves the signature over a package's files beside them, for `mdl verify` and `model_signing`.

@@ -192,7 +192,7 @@ fn named(
     }
     let address = reach::address(&local::parse(text, settings)?)?;
     let (client, shown): (Client, _) = reach::transfers(&args.reach, settings, printer)?;
-    let pulled = transfer(&*shown, client.pull_to(&address, &[], folder, true));
+    let pulled = transfer(&*shown, client.pull_to((&address).into(), &[], folder, true));
     shown.finish();
     Ok(match &pulled?.files[..] {
         [one] => folder.join(one),

@@ -37,6 +37,6 @@ pub use limits::Limits;
 pub use mdl_artifact::Pattern;
 pub use options::Options;
 pub use progress::{Progress, Unwatched};
-pub use pull::Pulled;
+pub use pull::{Pulled, Source};
 pub use push::Pushed;
 pub use registry::{Manifest, Referring};

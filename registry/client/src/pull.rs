@@ -18,6 +18,42 @@ use crate::{
 /// Manifests within manifests that are followed.
 const DEPTH: usize = 4;
 
+/// What is to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Where it is.
+    pub at: &'a Address,
+    /// Whether the registry is of Ollama's kind: it knows tags alone, and nothing is signed there.
+    pub ollama: bool,
+    /// The manifest that somebody judged; nothing else is taken, whatever the tag points at by now.
+    pub judged: Option<&'a Digest>,
+}
+
+impl<'a> From<&'a Address> for Source<'a> {
+    fn from(at: &'a Address) -> Self {
+        Self { at, ollama: false, judged: None }
+    }
+}
+
+impl Source<'_> {
+    /// The manifest and what it names, no deeper than this.
+    async fn tree(&self, from: &Repository, depth: usize) -> Result<Tree> {
+        if !self.ollama {
+            let judged = self.judged.cloned().map(Reference::Digest);
+            let reference = judged.as_ref().unwrap_or(&self.at.reference);
+            return Tree::fetch(from, reference, MANIFESTS, depth).await;
+        }
+        let tree = Tree::fetch(from, &self.at.reference, OLLAMA_MANIFEST, depth).await?;
+        match self.judged {
+            Some(judged) if *judged != tree.manifest.digest => Err(Error::broken(
+                self.at.to_string(),
+                format!("it is {} now, and what was judged was {judged}", tree.manifest.digest),
+            )),
+            _ => Ok(tree),
+        }
+    }
+}
+
 /// What fetching did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -97,35 +133,17 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Unauthorized`], [`Error::Broken`] where the registry does not keep its word.
-    pub async fn pull(&self, from: &Address, layout: &Arc<Layout>, key: &str) -> Result<Pulled> {
-        self.pull_as(from, layout, key, MANIFESTS).await
-    }
-
-    /// As [`Client::pull`], from a registry of Ollama's kind.
-    ///
-    /// # Errors
-    /// As [`Client::pull`].
-    pub async fn pull_ollama(
+    pub async fn pull(
         &self,
-        from: &Address,
+        source: Source<'_>,
         layout: &Arc<Layout>,
         key: &str,
     ) -> Result<Pulled> {
-        self.pull_as(from, layout, key, OLLAMA_MANIFEST).await
-    }
-
-    async fn pull_as(
-        &self,
-        from: &Address,
-        layout: &Arc<Layout>,
-        key: &str,
-        accept: &str,
-    ) -> Result<Pulled> {
-        let repository = self.repository(&from.host, &from.name);
-        let tree = Tree::fetch(&repository, &from.reference, accept, DEPTH).await?;
+        let repository = self.repository(&source.at.host, &source.at.name);
+        let tree = source.tree(&repository, DEPTH).await?;
         let mut pulled = pulled(&tree);
         self.keep(&repository, &tree, layout, &mut pulled).await?;
-        if accept == MANIFESTS {
+        if !source.ollama {
             self.keep_referrers(&repository, &tree, layout, &mut pulled).await?;
         }
         layout.set_reference(key, tree.descriptor())?;
@@ -139,38 +157,13 @@ impl Client {
     /// then nothing was touched.
     pub async fn pull_to(
         &self,
-        from: &Address,
+        source: Source<'_>,
         include: &[Pattern],
         folder: &Path,
         replace: bool,
     ) -> Result<Pulled> {
-        self.pull_files(from, include, folder, replace, MANIFESTS).await
-    }
-
-    /// As [`Client::pull_to`], from a registry of Ollama's kind.
-    ///
-    /// # Errors
-    /// As [`Client::pull_to`].
-    pub async fn pull_ollama_to(
-        &self,
-        from: &Address,
-        include: &[Pattern],
-        folder: &Path,
-        replace: bool,
-    ) -> Result<Pulled> {
-        self.pull_files(from, include, folder, replace, OLLAMA_MANIFEST).await
-    }
-
-    async fn pull_files(
-        &self,
-        from: &Address,
-        include: &[Pattern],
-        folder: &Path,
-        replace: bool,
-        accept: &str,
-    ) -> Result<Pulled> {
-        let repository = self.repository(&from.host, &from.name);
-        let tree = Tree::fetch(&repository, &from.reference, accept, 0).await?;
+        let repository = self.repository(&source.at.host, &source.at.name);
+        let tree = source.tree(&repository, 0).await?;
         let files = plain_files(&tree, include)?;
         let (root, looked_for) = (folder.to_owned(), files.clone());
         let progress = self.options.progress.clone();

@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -117,6 +120,7 @@ fn the_honest_one_is_believed() {
     let place = Place::new();
     place.says(&["pull", &format!("{}/team/model:v1", liar.host), "--to", "out", "--quiet"]);
     assert_eq!(fs::read(place.path("out/weights.bin")).unwrap(), CONTENT);
+    place.says(&["pull", &format!("{}/team/model:v1", liar.host), "--quiet"]);
 }
 
 #[test]
@@ -343,6 +347,31 @@ fn hub(lie: impl Fn(&Request, &str) -> Option<Reply> + Send + Sync + 'static) ->
         &["pull", "hf://team/model", "--to", "out", "--quiet"],
         &[("HF_ENDPOINT", &endpoint)],
     )
+}
+
+/// A tag that moves between the manifest that a policy looked at and the one that is fetched.
+#[test]
+fn what_is_fetched_is_what_was_judged() {
+    for (scheme, says) in [("", "digest"), ("ollama://", "what was judged was")] {
+        let asked = AtomicBool::new(false);
+        let liar = Liar::start(move |request, _| {
+            let mut shown = honest();
+            if request.path.contains("/manifests/") && asked.fetch_xor(true, Ordering::Relaxed) {
+                shown["annotations"] = json!({ "org.opencontainers.image.licenses": "other" });
+            }
+            truthful(request, &shown)
+        });
+        let place = Place::new();
+        fs::create_dir_all(place.path("home")).unwrap();
+        let policy = "[[rule]]\nrepositories = [\"team/*\"]\nthreshold = 0\n";
+        fs::write(place.path("home/trust.toml"), policy).unwrap();
+        let name = format!("{scheme}{}/team/model:v1", liar.host);
+        let said = refused(&place, &["pull", &name, "--to", "out", "--quiet"], &[]);
+        assert!(said.contains(says), "{said}");
+        let said = refused(&place, &["pull", &name, "--quiet"], &[]);
+        assert!(said.contains(says), "{said}");
+        assert!(place.fails(&["list"]).contains("holds no such package"));
+    }
 }
 
 #[test]

@@ -95,7 +95,8 @@ fn model(
     if reference.host.is_some() && !args.local {
         let address = reach::address(&reference)?;
         let (client, shown) = reach::transfers(&args.reach, settings, printer)?;
-        let pulled = transfer(&*shown, client.pull(&address, layout, &address.to_string()));
+        let pulled =
+            transfer(&*shown, client.pull((&address).into(), layout, &address.to_string()));
         shown.finish();
         pulled?;
     }
