@@ -16,6 +16,7 @@ pub(crate) struct Registry {
 pub(crate) enum RegistryCommand {
     Serve(Serve),
     Gc(Gc),
+    Retain(Retain),
     Scrub(Scrub),
     Stats(Stats),
     Backup(Backup),
@@ -64,6 +65,23 @@ pub(crate) struct Gc {
     /// Say what would go, and delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Let tags go that the configuration's `[[retention]]` does not keep
+///
+/// A manifest that so loses its last tag goes too. One that serves does this by itself whenever it collects garbage.
+#[derive(Debug, Args)]
+pub(crate) struct Retain {
+    #[command(flatten)]
+    pub(crate) root: Root,
+
+    /// Say which would go, and let none go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Take the rules of this configuration [default: those of the registry that serves]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Read everything that is stored and check it against its digest

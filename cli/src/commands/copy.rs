@@ -44,6 +44,7 @@ pub(crate) fn run(args: &Copy, settings: &Settings, printer: Printer) -> Result<
     let copied = transfer(&*shown, client.copy(&pinned, &to));
     shown.finish();
     let (manifest, pushed) = copied?;
+    super::push::note(&pushed, printer);
     gate.keep(verdict.as_ref(), key, &manifest.digest)?;
     let report = Report {
         version: 1,

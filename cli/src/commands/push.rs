@@ -62,7 +62,9 @@ fn stored(args: &Push, settings: &Settings, printer: Printer) -> Result<Report, 
     let (client, shown) = reach::transfers(&args.reach, settings, printer)?;
     let pushed = transfer(&*shown, client.push(&layout, &found.manifest, &to));
     shown.finish();
-    Ok(report(&to, &found.manifest.digest, &pushed?))
+    let pushed = pushed?;
+    note(&pushed, printer);
+    Ok(report(&to, &found.manifest.digest, &pushed))
 }
 
 fn files(
@@ -105,7 +107,15 @@ fn files(
     let pushed = transfer(&*shown, client.push_files(&packed, &blobs, &to));
     shown.finish();
     let pushed = pushed.map_err(|error| changed(error, &plan, &digests, &mut cache))?;
+    note(&pushed, printer);
     Ok(report(&to, &packed.manifest.digest, &pushed))
+}
+
+/// What the registry says besides.
+pub(super) fn note(pushed: &Pushed, printer: Printer) {
+    for text in &pushed.notes {
+        printer.warn(format!("the registry says: {text}"));
+    }
 }
 
 /// A registry that finds another digest may be right: then a file changed since it was hashed.

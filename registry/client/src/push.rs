@@ -42,6 +42,17 @@ pub struct Pushed {
     pub found: u64,
     /// Manifests that refer to the package and went with it.
     pub referrers: u64,
+    /// What the registry says besides: why others do not see the package, for instance.
+    pub notes: Vec<String>,
+}
+
+/// Notes of one answer.
+const NOTES: usize = 16;
+
+/// The text of a warning (RFC 7234, section 5.5: `299 - "text"`).
+fn said(warning: &str) -> String {
+    let text = warning.split_once('"').map_or(warning, |(_, rest)| rest);
+    text.trim_end_matches('"').chars().take(500).collect()
 }
 
 impl Parcel {
@@ -151,6 +162,9 @@ impl Sender {
             let lacking: Vec<&Blob> =
                 parcel.blobs.iter().filter(|blob| named(&blob.digest)).collect();
             if lacking.is_empty() {
+                if !parcel.is_signed() && parcel.subject().is_none() {
+                    pushed.notes.extend(warnings.iter().take(NOTES).map(|text| said(text)));
+                }
                 if parcel.subject().is_some() && answer.named("oci-subject").is_none() {
                     self.note_referrer(parcel).await?;
                 }
@@ -201,6 +215,14 @@ impl Parcel {
     /// What it refers to.
     fn subject(&self) -> Option<Digest> {
         self.document().get("subject")?.get("digest")?.as_str()?.parse().ok()
+    }
+
+    /// Whether signatures come after it.
+    fn is_signed(&self) -> bool {
+        self.referrers.iter().any(|referrer| {
+            let document = referrer.document();
+            mdl_artifact::trust::is_bundle(document.get("artifactType").and_then(Value::as_str))
+        })
     }
 
     /// How an index of referrers lists it.

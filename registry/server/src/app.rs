@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::request::Parts;
-use mdl_store::{FsStore, Maintain as _, Stats, Store, UploadId};
+use mdl_store::{Digest, FsStore, Maintain as _, Name, Stats, Store, Tag, UploadId};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -158,8 +158,23 @@ impl Call {
         T: Send + 'static,
         F: FnOnce(&dyn Store) -> mdl_store::Result<T> + Send + 'static,
     {
-        let rights = Arc::clone(&self.rights);
-        self.app.blocking(move |store| work(&Guarded { store, rights: &rights })).await
+        let (rights, demand) = (Arc::clone(&self.rights), self.app.access.demand());
+        let guarded = move |store: &dyn Store| {
+            work(&Guarded { store, rights: &rights, demand: demand.as_deref() })
+        };
+        self.app.blocking(guarded).await
+    }
+
+    /// What a manifest that was just pushed lacks before others see it, where the registry demands anything.
+    pub(crate) async fn lacks(
+        &self,
+        repo: &Name,
+        tag: Option<&Tag>,
+        digest: &Digest,
+    ) -> Result<Vec<String>, Refusal> {
+        let Some(demand) = self.app.access.demand() else { return Ok(Vec::new()) };
+        let (repo, tag, digest) = (repo.clone(), tag.cloned(), digest.clone());
+        self.app.blocking(move |store| demand.lacks(store, &repo, tag.as_ref(), &digest)).await
     }
 
     /// The address of an upload, with a mark of whose it is.

@@ -33,6 +33,9 @@ pub enum Error {
     /// An account that cannot be made, or is not there.
     #[error("{0}")]
     Account(String),
+    /// Retention without anything that says what is to be kept.
+    #[error("nobody serves {}, so that nothing says which tags it keeps", .0.display())]
+    NoRules(PathBuf),
     /// A certificate or a key that cannot be used.
     #[error("{}: {what}", .path.display())]
     Tls {
@@ -75,6 +78,7 @@ impl Error {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 Some("another program listens there: choose another port with --listen")
             }
+            Self::NoRules(_) => Some("name the registry's configuration with --config"),
             Self::Store(mdl_store::Error::Locked(_)) => {
                 Some("stop the process that has it open, or let it do the work")
             }
@@ -84,6 +88,6 @@ impl Error {
 
     /// Whether the caller asked for what cannot be, rather than that something failed.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config { .. } | Self::NotLoopback(_))
+        matches!(self, Self::Config { .. } | Self::NotLoopback(_) | Self::NoRules(_))
     }
 }

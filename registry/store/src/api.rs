@@ -128,6 +128,9 @@ pub trait Store: Send + Sync {
     /// Manifests whose subject this is, in order of digest; also for a subject that is not there.
     fn referrers(&self, repo: &Name, subject: &Digest) -> Result<Vec<Referrer>>;
 
+    /// Manifests of a repository that use a blob or a manifest: as config, layer or part, or by way of a view.
+    fn users(&self, repo: &Name, used: &Digest) -> Result<Vec<Digest>>;
+
     /// Keeps something derived from a manifest (a manifest of another protocol, facts for a page) for as long as the
     /// manifest lives, with the blobs that it names.
     fn put_view(
@@ -173,6 +176,14 @@ pub trait UploadWriter: Send {
     /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::TooLarge`](crate::Error::TooLarge),
     /// [`Error::Io`](crate::Error::Io).
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Whether so many more bytes would be taken, as far as that can be told before.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Quota`](crate::Error::Quota).
+    fn takes(&self, bytes: u64) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
     /// Appends some pieces, one after the other. A backend may hash while it writes.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Digest, Name};
+use crate::{Digest, Name, Tag};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -84,6 +84,22 @@ pub enum Error {
         what: &'static str,
         /// The limit.
         limit: u64,
+    },
+    /// More than repositories may hold together.
+    #[error("{prefix} may hold {limit} bytes, and this would be more")]
+    Quota {
+        /// Which repositories, in words.
+        prefix: String,
+        /// Bytes.
+        limit: u64,
+    },
+    /// A tag that stays where it is.
+    #[error("the tag {tag} of {repo} is immutable: it can be neither moved nor deleted")]
+    TagFixed {
+        /// The repository.
+        repo: Name,
+        /// The tag.
+        tag: Tag,
     },
     /// The disk is full.
     #[error("no space left on the device that holds {}", .0.display())]

@@ -25,7 +25,9 @@ pub use api::{
 };
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, Result};
-pub use fs::{FsStore, Keep, Maintain, RealWorld, Stats, World};
+pub use fs::{
+    Choice, FsStore, IsFixed, Keep, Maintain, Quota, RealWorld, Rules, Stats, Used, World,
+};
 pub use limits::Limits;
 pub use manifest::{Descriptor, Links};
 pub use name::{Name, Reference, Tag};

@@ -50,10 +50,40 @@ fn is_part(part: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
+/// Hex digits of a digest in a tag by which something is attached to it.
+const ATTACHED_HEX: usize = 64;
+
 impl Tag {
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is one of those (`sha256-…`) by which clients attach something to a digest where a registry has no
+    /// referrers, rather than one that people use.
+    pub fn is_attachment(&self) -> bool {
+        self.attached().is_some()
+    }
+
+    /// Whether it is such a tag for this digest.
+    pub fn is_attached_to(&self, digest: &Digest) -> bool {
+        let hex = digest.hex().get(..ATTACHED_HEX).unwrap_or_default();
+        self.attached() == Some((digest.algorithm().name(), hex))
+    }
+
+    /// The digest that it is attached to, where it names it whole.
+    pub fn subject(&self) -> Option<Digest> {
+        let (algorithm, hex) = self.attached()?;
+        format!("{algorithm}:{hex}").parse().ok()
+    }
+
+    /// Algorithm and hex digits; `.sig` and the like may follow.
+    fn attached(&self) -> Option<(&str, &str)> {
+        let (algorithm, rest) = self.0.split_once('-')?;
+        let hex = rest.split('.').next()?;
+        let is_hex = hex.len() == ATTACHED_HEX
+            && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (matches!(algorithm, "sha256" | "sha512") && is_hex).then_some((algorithm, hex))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `mdl registry`: serves models, and looks after what it keeps.
 
 mod accounts;
+mod retain;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &Registry, settings: &Settings, printer: Printer) -> Res
             let found = ask(&args.root, settings, &work)?;
             collected(&found, args.dry_run, args.root.json, printer)
         }
+        RegistryCommand::Retain(args) => retain::run(args, settings, printer),
         RegistryCommand::Scrub(args) => {
             let found = ask(&args.root, settings, &Work::Scrub)?;
             scrubbed(&found, args.root.json, printer)

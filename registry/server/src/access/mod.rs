@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub(crate) mod authenticate;
+mod demand;
 pub(crate) mod guarded;
 mod ollama;
 mod passwords;
@@ -24,11 +25,11 @@ use std::{
     time::SystemTime,
 };
 
-use self::{accounts::Accounts, passwords::Passwords};
+use self::{accounts::Accounts, demand::Demand, passwords::Passwords};
 use crate::{Config, Result};
 
-pub(crate) use policy::Policy;
 pub use policy::{Action, Auth, PolicyLine};
+pub(crate) use policy::{Place, Policy, check_pattern};
 pub(crate) use rights::{Rights, Who};
 
 /// Accounts and policy of a registry at work.
@@ -49,6 +50,8 @@ pub(crate) struct State {
     /// Identifiers of Ollama's keys by the keys.
     pub(crate) by_ssh: BTreeMap<String, String>,
     pub(crate) policy: Policy,
+    /// What packages must show before others than those who push see them.
+    pub(crate) demand: Option<Arc<Demand>>,
     /// Whether anybody is asked who they are.
     pub(crate) on: bool,
 }
@@ -77,6 +80,11 @@ impl Access {
 
     fn current(&self) -> Arc<State> {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What packages must show.
+    pub(crate) fn demand(&self) -> Option<Arc<Demand>> {
+        self.current().demand.clone()
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {
@@ -116,8 +124,13 @@ impl State {
         if let Some(file) = config.auth.as_ref().and_then(|auth| auth.htpasswd.as_deref()) {
             accounts.add_htpasswd(file)?;
         }
-        let on = config.auth.is_some() || !config.policy.is_empty() || !accounts.users.is_empty();
+        let demand = config.trust.as_ref().map(|trust| Demand::read(root, &trust.policy));
+        let demand = demand.transpose()?.map(Arc::new);
+        let on = config.auth.is_some()
+            || !config.policy.is_empty()
+            || demand.is_some()
+            || !accounts.users.is_empty();
         let (by_hash, by_ssh) = (accounts.by_hash(), accounts.by_ssh());
-        Ok(Self { accounts, by_hash, by_ssh, policy: Policy::new(&config.policy), on })
+        Ok(Self { accounts, by_hash, by_ssh, policy: Policy::new(&config.policy), demand, on })
     }
 }

@@ -101,6 +101,11 @@ impl Rights {
             && (self.catalog || self.scopes_allow(repository, Action::Pull))
     }
 
+    /// Whether whoever asks is one who may push there, whatever the token at hand is for.
+    pub(crate) fn pushes(&self, repository: &str) -> bool {
+        self.granted(repository, Action::Push)
+    }
+
     /// Whether anything at all may be done.
     pub(crate) fn has_any(&self) -> bool {
         self.all || !self.grants.is_empty()

@@ -19,6 +19,7 @@ pub fn explain(config: &Config) -> Vec<String> {
         lines.push(format!("speaks TLS with {certificate} and {key}, read again at SIGHUP"));
     }
     access(config, &mut lines);
+    rules(config, &mut lines);
     let limits = &config.limits;
     lines.push(format!(
         "takes {} connections, {} requests and {} uploads at once, and {} unfinished uploads",
@@ -79,5 +80,32 @@ fn access(config: &Config, lines: &mut Vec<String>) {
             actions.join(", "),
             line.repositories.join(", ")
         ));
+    }
+}
+
+/// What is demanded of what is kept, and for how long.
+fn rules(config: &Config, lines: &mut Vec<String>) {
+    if let Some(trust) = &config.trust {
+        lines.push(format!(
+            "shows what does not satisfy {} to those who may push there alone",
+            trust.policy.display()
+        ));
+    }
+    for it in &config.immutable {
+        let (tags, places) = (it.tags.join(", "), it.repositories.join(", "));
+        lines.push(format!("neither moves nor deletes the tags {tags} in {places}"));
+    }
+    for it in &config.quota {
+        lines.push(match it.prefix.as_str() {
+            "" => format!("holds at most {} in all", it.bytes),
+            prefix => format!("holds at most {} in {prefix} and below it", it.bytes),
+        });
+    }
+    for it in &config.retention {
+        let mut kept: Vec<String> = it.tags.clone();
+        kept.extend(it.newest.map(|newest| format!("the newest {newest} others")));
+        kept.extend(it.younger.map(|span| format!("what was set in the last {span}")));
+        let (kept, places) = (kept.join(", "), it.repositories.join(", "));
+        lines.push(format!("of the tags in {places} keeps {kept}; the rest go when it collects"));
     }
 }

@@ -2,10 +2,12 @@
 
 mod explain;
 mod public_url;
+mod rules;
 mod units;
 
 pub use explain::explain;
 pub use public_url::PublicUrl;
+pub use rules::{Immutable, QuotaLine, Retaining, Retention};
 pub use units::{Bytes, Every, Span};
 
 use std::{
@@ -40,6 +42,14 @@ pub struct Config {
     pub auth: Option<Auth>,
     /// Who may do what.
     pub policy: Vec<PolicyLine>,
+    /// What packages must show before others than those who push see them.
+    pub trust: Option<Trust>,
+    /// Tags that stay where they are.
+    pub immutable: Vec<Immutable>,
+    /// How much may be held.
+    pub quota: Vec<QuotaLine>,
+    /// Which tags go after a while.
+    pub retention: Vec<Retention>,
     /// What is too much.
     pub limits: Limits,
     /// What is too long.
@@ -60,6 +70,14 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// What packages must show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trust {
+    /// The policy: a `trust.toml`.
+    pub policy: PathBuf,
 }
 
 /// What is too much.
@@ -141,6 +159,10 @@ impl Default for Config {
             tls: None,
             auth: None,
             policy: Vec::new(),
+            trust: None,
+            immutable: Vec::new(),
+            quota: Vec::new(),
+            retention: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             keep: Keeping::default(),
@@ -215,6 +237,9 @@ impl Config {
 
     fn check(&self) -> std::result::Result<(), String> {
         self.policy.iter().try_for_each(PolicyLine::check)?;
+        self.immutable.iter().try_for_each(Immutable::check)?;
+        self.quota.iter().try_for_each(QuotaLine::check)?;
+        self.retention.iter().try_for_each(Retention::check)?;
         let limits = &self.limits;
         let counts = [
             ("connections", limits.connections),
@@ -251,6 +276,9 @@ impl Config {
         }
         if let Some(htpasswd) = self.auth.as_mut().and_then(|auth| auth.htpasswd.as_mut()) {
             beside(htpasswd);
+        }
+        if let Some(trust) = &mut self.trust {
+            beside(&mut trust.policy);
         }
         if self.access_log.file().is_some() {
             beside(&mut self.access_log.to);

@@ -13,6 +13,9 @@ pub(super) fn run(root: &Path, work: &Work) -> Result<Outcome> {
         let source = io::Error::new(io::ErrorKind::NotFound, "there is no registry in it");
         return Err(Error::Io { what: "open", path: root.to_owned(), source });
     }
+    if matches!(work, Work::Retain { rules: None, .. }) {
+        return Err(Error::NoRules(root.to_owned()));
+    }
     let store = FsStore::open(root, Limits::default())?;
     Ok(done(&store, work)?)
 }

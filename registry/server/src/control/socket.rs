@@ -101,7 +101,8 @@ async fn serve(app: &Arc<App>, mut stream: tokio::net::UnixStream) -> io::Result
     let said = match serde_json::from_str::<Question>(&line) {
         Ok(question) if question.version == VERSION => {
             let files = app.files.clone();
-            let work = tokio::task::spawn_blocking(move || done(&files, &question.work));
+            let asked = question.work.or_as_configured(&app.config());
+            let work = tokio::task::spawn_blocking(move || done(&files, &asked));
             match work.await {
                 Ok(Ok(outcome)) => Said::from(outcome),
                 Ok(Err(error)) => Said::Failed(error.to_string()),

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
-use mdl_store::{Found, FsStore, Maintain as _, Stats};
+use mdl_store::{Found, FsStore, Maintain as _, Name, Stats, TagInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::access::accounts::carry;
+use crate::{
+    access::accounts::carry,
+    app::now,
+    config::{Config, Retaining},
+};
 
 /// Version of the protocol.
 pub(super) const VERSION: u32 = 1;
@@ -23,11 +27,30 @@ pub enum Work {
     Scrub,
     /// Count.
     Stats,
+    /// Let tags go that are to be kept no longer.
+    Retain {
+        /// Which; without it, as the registry's own configuration says.
+        rules: Option<Retaining>,
+        /// Only say which.
+        dry_run: bool,
+    },
     /// Copy everything to a folder.
     Backup {
         /// The folder, as an absolute path.
         to: PathBuf,
     },
+}
+
+impl Work {
+    /// The same, with what it leaves to the configuration of a registry that serves.
+    pub(super) fn or_as_configured(self, config: &Config) -> Self {
+        match self {
+            Self::Retain { rules: None, dry_run } => {
+                Self::Retain { rules: Some(config.retaining()), dry_run }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What came of it.
@@ -37,6 +60,8 @@ pub enum Outcome {
     Found(Found),
     /// Of counting.
     Stats(Stats),
+    /// Of retention: the tags that went, by repository.
+    Retained(Vec<(Name, Vec<TagInfo>)>),
 }
 
 /// A line to the server.
@@ -59,6 +84,7 @@ pub(super) struct Reply {
 pub(super) enum Said {
     Found(FoundLine),
     Stats(StatsLine),
+    Retained(Vec<GoneLine>),
     Failed(String),
 }
 
@@ -71,6 +97,40 @@ pub(super) struct FoundLine {
     bad_bytes: u64,
     bad_manifests: u64,
     problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GoneLine {
+    repository: String,
+    tag: String,
+    digest: String,
+    updated: u64,
+}
+
+impl GoneLine {
+    fn of(gone: &[(Name, Vec<TagInfo>)]) -> Vec<Self> {
+        let line = |repository: &Name, it: &TagInfo| Self {
+            repository: repository.to_string(),
+            tag: it.tag.to_string(),
+            digest: it.digest.to_string(),
+            updated: it.updated,
+        };
+        gone.iter().flat_map(|(name, tags)| tags.iter().map(move |it| line(name, it))).collect()
+    }
+
+    fn read(lines: Vec<Self>) -> mdl_store::Result<Vec<(Name, Vec<TagInfo>)>> {
+        let mut gone: Vec<(Name, Vec<TagInfo>)> = Vec::new();
+        for line in lines {
+            let name: Name = line.repository.parse()?;
+            let (tag, digest) = (line.tag.parse()?, line.digest.parse()?);
+            let info = TagInfo { tag, digest, updated: line.updated };
+            match gone.last_mut() {
+                Some((last, tags)) if *last == name => tags.push(info),
+                _ => gone.push((name, vec![info])),
+            }
+        }
+        Ok(gone)
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -94,6 +154,7 @@ impl From<Outcome> for Said {
                 bad_manifests: found.bad_manifests,
                 problems: found.problems,
             }),
+            Outcome::Retained(gone) => Self::Retained(GoneLine::of(&gone)),
             Outcome::Stats(stats) => Self::Stats(StatsLine {
                 blobs: stats.blobs,
                 bytes: stats.bytes,
@@ -124,6 +185,9 @@ impl Said {
                 tags: line.tags,
                 uploads: line.uploads,
             })),
+            Self::Retained(lines) => {
+                GoneLine::read(lines).map(Outcome::Retained).map_err(|error| error.to_string())
+            }
             Self::Failed(what) => Err(what),
         }
     }
@@ -135,6 +199,10 @@ pub(super) fn done(store: &FsStore, work: &Work) -> mdl_store::Result<Outcome> {
         Work::Collect { dry_run } => Outcome::Found(store.collect(*dry_run)?),
         Work::Scrub => Outcome::Found(store.scrub()?),
         Work::Stats => Outcome::Stats(store.stats()?),
+        Work::Retain { rules, dry_run } => {
+            let rules = rules.clone().unwrap_or_default();
+            Outcome::Retained(store.retain(&rules.choice(now()), *dry_run)?)
+        }
         Work::Backup { to } => {
             let found = store.backup(to)?;
             carry(store.root(), to).map_err(|source| mdl_store::Error::Io {

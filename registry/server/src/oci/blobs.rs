@@ -55,6 +55,8 @@ async fn read(call: &Call, repo: Name, digest: Digest) -> Answer {
                     Direction::Plain => {}
                     Direction::Located(address) => extra.push(("location", address)),
                     Direction::Redirected(address) => {
+                        // Nobody is sent to what is not there for them.
+                        call.blocking(move |store| store.stat_blob(&repo, &digest)).await?;
                         let mut answer = empty(StatusCode::TEMPORARY_REDIRECT);
                         set(&mut answer, "location", &address);
                         return Ok(answer);

@@ -110,6 +110,11 @@ async fn put(call: &Call, repo: Name, reference: Reference, body: Incoming) -> A
         }
     });
     let (digest, subject, lacking) = put.await?;
+    // What refers to another is there with that.
+    let hidden = match &subject {
+        None => call.lacks(&repo, tags.first(), &digest).await?,
+        Some(_) => Vec::new(),
+    };
     let mut answer = created(call, &format!("/v2/{repo}/manifests/{digest}"), &digest);
     for tag in &tags {
         set(&mut answer, "oci-tag", tag.as_str());
@@ -117,7 +122,7 @@ async fn put(call: &Call, repo: Name, reference: Reference, body: Incoming) -> A
     if let Some(subject) = subject {
         set(&mut answer, "oci-subject", &subject.digest.to_string());
     }
-    for text in warnings(&lacking) {
+    for text in warnings(&lacking).into_iter().chain(hidden.iter().map(|it| demanded(it))) {
         set(&mut answer, "warning", &text);
     }
     Ok(answer)
@@ -185,6 +190,14 @@ fn warnings(lacking: &[Digest]) -> Vec<String> {
         texts.push(format!("299 - \"and {more} more\""));
     }
     texts
+}
+
+/// Says what a manifest lacks before others see it.
+fn demanded(lack: &str) -> String {
+    let plain =
+        |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '?' };
+    let text: String = lack.chars().take(400).map(plain).collect();
+    format!("299 - \"others see this when it has {text}\"")
 }
 
 async fn delete(call: &Call, repo: Name, reference: Reference) -> Answer {

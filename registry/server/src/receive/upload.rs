@@ -88,7 +88,12 @@ async fn run(app: &Arc<App>, chunk: Chunk) -> Result<Received, Refusal> {
         };
         store.write_upload(&repo, &named, at)
     });
-    let writer = match begun.await {
+    // What is too much by its own word is refused before it comes.
+    let fits = |writer: Box<dyn UploadWriter>| match length.map(|length| writer.takes(length)) {
+        Some(Err(error)) => Err(Refusal::from(error)),
+        _ => Ok(writer),
+    };
+    let writer = match begun.await.and_then(fits) {
         Ok(writer) => writer,
         Err(refusal) => {
             linger(app, body);

@@ -7,10 +7,31 @@ use std::{
 
 use mdl_store::Maintain as _;
 
-use crate::app::App;
+use crate::app::{App, now};
 
 /// How often it looks whether it is time: the interval may have been changed.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// Lets tags go that are to be kept no longer.
+async fn retain(app: &Arc<App>) {
+    let retaining = app.config().retaining();
+    if retaining.is_empty() {
+        return;
+    }
+    let files = app.files.clone();
+    let retained =
+        tokio::task::spawn_blocking(move || files.retain(&retaining.choice(now()), false));
+    match retained.await {
+        Ok(Ok(gone)) => {
+            for (repository, tags) in gone {
+                let names: Vec<&str> = tags.iter().map(|it| it.tag.as_str()).collect();
+                tracing::info!("tags of {repository} are kept no longer: {}", names.join(", "));
+            }
+        }
+        Ok(Err(error)) => tracing::error!("retention failed: {error}"),
+        Err(failed) => tracing::error!("retention failed: {failed}"),
+    }
+}
 
 /// Collects at every interval, until the registry stops.
 pub(super) async fn run(app: Arc<App>) {
@@ -27,6 +48,7 @@ pub(super) async fn run(app: Arc<App>) {
             continue;
         }
         last = Instant::now();
+        retain(&app).await;
         let files = app.files.clone();
         let Ok(collected) = tokio::task::spawn_blocking(move || files.collect(false)).await else {
             tracing::error!("a collection failed");

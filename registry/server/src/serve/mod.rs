@@ -55,9 +55,11 @@ impl Server {
         let found = listen::resolved(&config.listen, access.is_on()).await?;
         let secrets = Arc::new(Secrets::read(config.tls.as_ref())?);
         let (limits, keep) = (config.store_limits(), config.store_keep());
+        let rules = config.store_rules();
         let folder = root.clone();
         let opening = tokio::task::spawn_blocking(move || -> Result<(FsStore, [u8; 32])> {
             let store = FsStore::open_keeping(&folder, limits, keep)?;
+            store.obey(rules)?;
             let key = key::of(&folder)?;
             Ok((store, key))
         });
@@ -111,6 +113,7 @@ impl Server {
     pub fn reload(&self, config: Config) -> Result<Vec<&'static str>> {
         self.secrets.reread(config.tls.as_ref())?;
         self.app.log.reopen(&config.access_log)?;
+        self.app.files.obey(config.store_rules())?;
         let old = self.app.config();
         let waits = [
             (old.listen != config.listen, "listen"),

@@ -1,7 +1,7 @@
 //! What is not plain OCI: the same blobs for Ollama and Hugging Face clients, and pages for people.
 
 pub(crate) mod answer;
-mod derive;
+pub(crate) mod derive;
 pub(crate) mod hf;
 mod known;
 pub(crate) mod ollama;

@@ -79,8 +79,9 @@ impl Inner {
 
     pub(super) fn unlink(&self, repo: &Name, digest: &Digest) -> Result<()> {
         let (name, key) = (repo.as_str(), digest.to_string());
+        let mut ledger = self.ledger()?;
         let write = self.write()?;
-        let remove = || -> Result<Option<Error>, redb::Error> {
+        let mut remove = || -> Result<Option<Error>, redb::Error> {
             let uses = write.open_table(USES)?;
             let mut users = uses.range((name, key.as_str(), "")..)?;
             if let Some(entry) = users.next().transpose()? {
@@ -94,12 +95,14 @@ impl Inner {
                 return Ok(Some(unknown(repo, digest)));
             }
             write.open_table(HOLDERS)?.remove((key.as_str(), name))?;
+            let size = write.open_table(BLOBS)?.get(key.as_str())?.map_or(0, |size| size.value());
+            ledger.went(name, &key, size);
             Ok(None)
         };
         if let Some(refused) = remove().map_err(|error| self.broken(error))? {
             return Err(refused);
         }
-        self.commit(write)?;
+        self.commit_with(write, ledger)?;
         self.seen().remove(&(name.to_owned(), key));
         Ok(())
     }
@@ -128,16 +131,21 @@ impl Inner {
         let until = self.now().saturating_add(self.keep.lease);
         let key = digest.to_string();
         let _guard = self.guards.of(digest);
-        self.held_size(from, digest)?.ok_or_else(|| unknown(from, digest))?;
+        let size = self.held_size(from, digest)?.ok_or_else(|| unknown(from, digest))?;
+        let mut ledger = self.ledger()?;
         let write = self.write()?;
-        let put = || -> Result<(), redb::Error> {
-            write.open_table(HELD)?.insert((to.as_str(), key.as_str()), until)?;
+        let mut put = || -> Result<(), redb::Error> {
+            let mut held = write.open_table(HELD)?;
+            if held.insert((to.as_str(), key.as_str()), until)?.is_none() {
+                ledger.came(to.as_str(), &key, size);
+            }
             write.open_table(HOLDERS)?.insert((key.as_str(), to.as_str()), ())?;
             Ok(())
         };
         put().map_err(|error| self.broken(error))?;
+        ledger.check()?;
         self.blob_arrived(&write, to.as_str(), &key)?;
-        self.commit(write)
+        self.commit_with(write, ledger)
     }
 
     pub(super) fn put_small(&self, repo: &Name, digest: &Digest, bytes: &[u8]) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use redb::{ReadableTable, WriteTransaction};
 
-use super::Inner;
+use super::{Inner, rules::Ledger};
 use crate::{
     Digest, Found, Name, Result, UploadId,
     db::{BLOBS, HELD, HOLDERS, MANIFESTS, Record, Session, TAGS, UPLOADS, USES},
@@ -35,12 +35,13 @@ impl Inner {
         for (_, session) in self.expired_uploads()? {
             found.bad_bytes += session.offset;
         }
+        let mut ledger = self.ledger()?;
         let write = self.write()?;
-        self.erase_manifests(&write, found)?;
+        self.erase_manifests(&write, &mut ledger, found)?;
         if self.leases_are_known() {
             let unused = || unused(&write.open_table(HELD)?, &write.open_table(USES)?, self.now());
             let unused = unused().map_err(|error| self.broken(error))?;
-            self.release(&write, &unused)?;
+            self.release(&write, &mut ledger, &unused)?;
         }
         let unheld = || unheld(&write.open_table(BLOBS)?, &write.open_table(HOLDERS)?);
         for (_, size) in unheld().map_err(|error| self.broken(error))? {
@@ -67,13 +68,19 @@ impl Inner {
     }
 
     fn collect_manifests(&self, found: &mut Found) -> Result<()> {
+        let mut ledger = self.ledger()?;
         let write = self.write()?;
-        self.erase_manifests(&write, found)?;
-        self.commit(write)
+        self.erase_manifests(&write, &mut ledger, found)?;
+        self.commit_with(write, ledger)
     }
 
     /// Manifests without a tag, older than may be, that no live manifest leads to.
-    fn erase_manifests(&self, write: &WriteTransaction, found: &mut Found) -> Result<()> {
+    fn erase_manifests(
+        &self,
+        write: &WriteTransaction,
+        ledger: &mut Ledger<'_>,
+        found: &mut Found,
+    ) -> Result<()> {
         let Some(age) = self.keep.untagged else { return Ok(()) };
         let before = self.now().saturating_sub(age);
         let all = || -> Result<Vec<(String, String, Vec<u8>)>, redb::Error> {
@@ -91,9 +98,12 @@ impl Inner {
         }
         let live = live(&records, before, &self.tagged(write)?);
         for (repo, digest, _) in &records {
-            if !live.contains(&(repo.clone(), digest.clone())) {
+            // What refers to it goes with it, unless a tag holds that fast.
+            if !live.contains(&(repo.clone(), digest.clone()))
+                && self.fixed_tag(write, repo, digest)?.is_none()
+            {
                 found.bad_manifests += 1;
-                self.erase(write, repo, digest)?;
+                self.erase(write, ledger, repo, digest)?;
             }
         }
         Ok(())
@@ -125,9 +135,10 @@ impl Inner {
         let unused = || unused(&read.open_table(HELD)?, &read.open_table(USES)?, self.now());
         for batch in unused().map_err(|error| self.broken(error))?.chunks(BATCH) {
             let _guards = self.guards.all();
+            let mut ledger = self.ledger()?;
             let write = self.write()?;
-            self.release(&write, batch)?;
-            self.commit(write)?;
+            self.release(&write, &mut ledger, batch)?;
+            self.commit_with(write, ledger)?;
         }
         let now = self.now();
         self.seen().retain(|_, until| *until > now);
@@ -135,11 +146,16 @@ impl Inner {
     }
 
     /// Takes blobs from repositories, but for those that are used or leased by now.
-    fn release(&self, write: &WriteTransaction, links: &[(String, String)]) -> Result<()> {
+    fn release(
+        &self,
+        write: &WriteTransaction,
+        ledger: &mut Ledger<'_>,
+        links: &[(String, String)],
+    ) -> Result<()> {
         let now = self.now();
-        let remove = || -> Result<(), redb::Error> {
+        let mut remove = || -> Result<(), redb::Error> {
             let (mut held, uses) = (write.open_table(HELD)?, write.open_table(USES)?);
-            let mut holders = write.open_table(HOLDERS)?;
+            let (mut holders, blobs) = (write.open_table(HOLDERS)?, write.open_table(BLOBS)?);
             let seen = self.seen();
             for (repo, digest) in links {
                 let key = (repo.as_str(), digest.as_str());
@@ -148,6 +164,8 @@ impl Inner {
                 let until = until.max(renewed.unwrap_or_default());
                 if until <= now && !is_used(&uses, repo, digest)? {
                     held.remove(key)?;
+                    let size = blobs.get(digest.as_str())?.map_or(0, |size| size.value());
+                    ledger.went(repo, digest, size);
                     holders.remove((digest.as_str(), repo.as_str()))?;
                 }
             }

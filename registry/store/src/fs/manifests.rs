@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use redb::{ReadableTable, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Inner;
+use super::{
+    Inner,
+    rules::{Ledger, manifest_key},
+};
 use crate::{
     Descriptor, Digest, Error, Links, ManifestInfo, Name, Page, Pushed, Reference, Referrer,
     Result, StoredManifest, Tag, TagInfo,
@@ -42,6 +45,7 @@ impl Inner {
         tags: &[Tag],
     ) -> Result<Pushed> {
         let now = self.now();
+        let mut ledger = self.ledger()?;
         let write = self.write()?;
         // From here on no collection removes anything: there is one writer at a time.
         let lacking = self.lacking(&write, repo, links)?;
@@ -59,8 +63,14 @@ impl Inner {
         };
         let encoded = self.encode(&record)?;
         let (name, key) = (repo.as_str(), digest.to_string());
-        let put = || -> Result<(), redb::Error> {
-            write.open_table(MANIFESTS)?.insert((name, key.as_str()), encoded.as_slice())?;
+        for tag in tags {
+            self.may_move(&write, repo, tag, &key)?;
+        }
+        let mut put = || -> Result<(), redb::Error> {
+            let mut manifests = write.open_table(MANIFESTS)?;
+            if manifests.insert((name, key.as_str()), encoded.as_slice())?.is_none() {
+                ledger.came(name, &manifest_key(&key), record.size);
+            }
             write.open_table(CONTENT)?.insert((name, key.as_str()), bytes)?;
             let mut uses = write.open_table(USES)?;
             for used in record.blobs.iter().chain(&record.manifests) {
@@ -76,8 +86,9 @@ impl Inner {
             Ok(())
         };
         put().map_err(|error| self.broken(error))?;
+        ledger.check()?;
         self.manifest_arrived(&write, name, &key)?;
-        self.commit(write)?;
+        self.commit_with(write, ledger)?;
         Ok(Pushed { lacking })
     }
 
@@ -105,15 +116,26 @@ impl Inner {
     }
 
     pub(super) fn delete_manifest(&self, repo: &Name, digest: &Digest) -> Result<()> {
+        let mut ledger = self.ledger()?;
         let write = self.write()?;
-        if !self.erase(&write, repo.as_str(), &digest.to_string())? {
+        let (name, key) = (repo.as_str(), digest.to_string());
+        if let Some(tag) = self.fixed_tag(&write, name, &key)? {
+            return self.may_go(repo, &tag);
+        }
+        if !self.erase(&write, &mut ledger, name, &key)? {
             return Err(manifest_unknown(repo, digest));
         }
-        self.commit(write)
+        self.commit_with(write, ledger)
     }
 
     /// Takes a manifest out with its tags, views, uses, and its referrers in turn. `false` where it is not there.
-    pub(super) fn erase(&self, write: &WriteTransaction, repo: &str, digest: &str) -> Result<bool> {
+    pub(super) fn erase(
+        &self,
+        write: &WriteTransaction,
+        ledger: &mut Ledger<'_>,
+        repo: &str,
+        digest: &str,
+    ) -> Result<bool> {
         let mut going = vec![digest.to_owned()];
         let mut any = false;
         while let Some(key) = going.pop() {
@@ -123,6 +145,7 @@ impl Inner {
             any = true;
             self.manifest_went(write, repo, &key)?;
             let record: Record = self.decode(&record)?;
+            ledger.went(repo, &manifest_key(&key), record.size);
             let more = self.unlink_manifest(write, repo, &key, &record);
             going.extend(more.map_err(|error| self.broken(error))?);
         }
@@ -201,6 +224,19 @@ impl Inner {
         Ok(found)
     }
 
+    /// Refuses to move a fixed tag to another manifest.
+    fn may_move(&self, write: &WriteTransaction, repo: &Name, tag: &Tag, to: &str) -> Result<()> {
+        let moves = || -> Asked<bool> {
+            let at = write.open_table(TAGS)?;
+            let at = at.get((repo.as_str(), tag.as_str()))?;
+            Ok(at.is_some_and(|at| at.value().0 != to))
+        };
+        if moves().map_err(|error| self.broken(error))? {
+            self.may_go(repo, tag.as_str())?;
+        }
+        Ok(())
+    }
+
     pub(super) fn delete_tag(&self, repo: &Name, tag: &Tag) -> Result<()> {
         let write = self.write()?;
         let remove = || -> Result<bool, redb::Error> {
@@ -211,6 +247,8 @@ impl Inner {
         if !remove().map_err(|error| self.broken(error))? {
             return Err(manifest_unknown(repo, tag));
         }
+        // Only now: a tag that is not there is unknown, not fixed.
+        self.may_go(repo, tag.as_str())?;
         self.commit(write)
     }
 
@@ -353,6 +391,25 @@ impl Inner {
             Ok(Referrer { descriptor, artifact_type, annotations })
         };
         found.into_iter().map(referrer).collect()
+    }
+
+    pub(super) fn users(&self, repo: &Name, used: &Digest) -> Result<Vec<Digest>> {
+        let read = self.read()?;
+        let (name, key) = (repo.as_str(), used.to_string());
+        let list = || -> Asked<Vec<String>> {
+            let mut found = Vec::new();
+            for entry in read.open_table(USES)?.range((name, key.as_str(), "")..)? {
+                let entry = entry?;
+                let (of, used, user) = entry.0.value();
+                if of != name || used != key {
+                    break;
+                }
+                found.push(user.to_owned());
+            }
+            Ok(found)
+        };
+        let found = list().map_err(|error| self.broken(error))?;
+        found.iter().map(|digest| digest.parse()).collect()
     }
 
     pub(super) fn put_view(

@@ -21,12 +21,18 @@ mod hashing;
 mod lacking;
 mod maintain;
 mod manifests;
+mod retain;
+mod rules;
+#[cfg(test)]
+mod rules_tests;
 mod store;
 #[cfg(test)]
 mod tests;
 mod uploads;
 
 pub use maintain::{Maintain, Stats};
+pub use retain::Choice;
+pub use rules::{IsFixed, Quota, Rules, Used};
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +40,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -106,6 +112,10 @@ struct Inner {
     guards: Guards,
     /// Held while a collection or a backup runs: only a collection removes blobs' files.
     maintenance: Mutex<()>,
+    /// Tags that stay where they are.
+    fixed: RwLock<Option<Arc<IsFixed>>>,
+    /// What repositories hold, of those that may not hold everything. Locked before a transaction is begun.
+    usage: Mutex<rules::Usage>,
     writers: uploads::Writers,
     uploads: AtomicU64,
     #[allow(dead_code, reason = "held for as long as the store is open")]
@@ -206,6 +216,8 @@ impl Inner {
             opened,
             guards: Guards([const { Mutex::new(()) }; 64]),
             maintenance: Mutex::new(()),
+            fixed: RwLock::new(None),
+            usage: Mutex::default(),
             writers: uploads::Writers::default(),
             uploads: AtomicU64::new(0),
             lock: None,

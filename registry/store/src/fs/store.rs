@@ -102,6 +102,10 @@ impl Store for FsStore {
         self.0.referrers(repo, subject)
     }
 
+    fn users(&self, repo: &Name, used: &Digest) -> Result<Vec<Digest>> {
+        self.0.users(repo, used)
+    }
+
     fn put_view(
         &self,
         repo: &Name,

@@ -11,9 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use redb::ReadableTable;
-
-use super::{Inner, hashing::Hashing, io_error, sync_folder};
+use super::{Inner, hashing::Hashing, io_error, rules::Room, sync_folder};
 use crate::{
     Algorithm, Digest, Error, Hasher, Name, Piece, Result, UploadId, UploadStatus, UploadWriter,
     db::{BLOBS, HELD, HOLDERS, Session, UPLOADS},
@@ -90,6 +88,7 @@ impl Inner {
         if self.uploads.load(Ordering::Relaxed) >= limit {
             return Err(Error::TooLarge { what: "the number of uploads under way", limit });
         }
+        self.room(repo.as_str(), "")?.takes(1)?;
         let id = self.unguessable()?;
         let state = Hasher::new(algorithm).state();
         let session = Session {
@@ -120,11 +119,13 @@ impl Inner {
         } else {
             return Err(Error::RangeMismatch { stated: at, held: session.offset });
         }
+        let room = self.room(repo.as_str(), &id.0)?;
         let hasher = self.hasher(&session)?;
         let file = self.session_file(repo, id, session.offset)?;
         Ok(Writer {
             store: Arc::clone(self),
             id: id.0.clone(),
+            room,
             noted: session.offset,
             written: session.offset,
             buffer: Vec::new(),
@@ -222,6 +223,7 @@ impl Inner {
     ) -> Result<()> {
         let path = self.blob_path(digest);
         let folder = path.parent().unwrap_or(&self.root).to_owned();
+        self.would_fit(repo, digest, size)?;
         let guard = self.guards.of(digest);
         if self.blob_size(digest)?.is_none() {
             self.disk.create_folder(&folder).map_err(|error| io_error("create", &folder, error))?;
@@ -239,10 +241,13 @@ impl Inner {
         }
         let until = self.now().saturating_add(self.keep.lease);
         let (name, key) = (repo.as_str(), digest.to_string());
+        let mut ledger = self.ledger()?;
         let write = self.write()?;
-        let put = || -> Result<(), redb::Error> {
+        let mut put = || -> Result<(), redb::Error> {
             write.open_table(BLOBS)?.insert(key.as_str(), size)?;
-            write.open_table(HELD)?.insert((name, key.as_str()), until)?;
+            if write.open_table(HELD)?.insert((name, key.as_str()), until)?.is_none() {
+                ledger.came(name, &key, size);
+            }
             write.open_table(HOLDERS)?.insert((key.as_str(), name), ())?;
             if let Some(id) = upload {
                 write.open_table(UPLOADS)?.remove(id)?;
@@ -250,8 +255,9 @@ impl Inner {
             Ok(())
         };
         put().map_err(|error| self.broken(error))?;
+        ledger.check()?;
         self.blob_arrived(&write, name, &key)?;
-        self.commit(write)?;
+        self.commit_with(write, ledger)?;
         drop(guard);
         // Gone where it was renamed. What cannot be removed is garbage, which goes when the store is opened next.
         let _ = self.disk.remove(from);
@@ -303,23 +309,8 @@ impl Inner {
 
     /// Uploads that nobody touched since `before`.
     pub(super) fn idle_uploads(&self, before: u64) -> Result<Vec<(String, Session)>> {
-        let read = self.read()?;
-        let all = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-            let table = read.open_table(UPLOADS)?;
-            let mut all = Vec::new();
-            for entry in table.iter()? {
-                let (id, session) = entry?;
-                all.push((id.value().to_owned(), session.value().to_vec()));
-            }
-            Ok(all)
-        };
-        let mut idle = Vec::new();
-        for (id, session) in all().map_err(|error| self.broken(error))? {
-            let session: Session = self.decode(&session)?;
-            if session.touched < before {
-                idle.push((id, session));
-            }
-        }
+        let mut idle = self.sessions()?;
+        idle.retain(|(_, session)| session.touched < before);
         Ok(idle)
     }
 }
@@ -329,6 +320,7 @@ pub(super) struct Writer {
     store: Arc<Inner>,
     id: String,
     session: Session,
+    room: Room,
     /// Of what is written, while no thread has it.
     hasher: Hasher,
     hashing: Option<Hashing>,
@@ -345,7 +337,7 @@ pub(super) struct Writer {
 impl Writer {
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.settle()?;
-        let end = self.fits(bytes.len())?;
+        let end = self.fits(bytes.len() as u64)?;
         let written = self.file.write_at(self.written, bytes);
         written.map_err(|error| self.failed("write", error))?;
         self.hasher.update(bytes);
@@ -355,7 +347,7 @@ impl Writer {
 
     /// The same with a thread that hashes meanwhile.
     fn put_batch(&mut self, batch: &Arc<[Piece]>, len: usize) -> Result<()> {
-        let end = self.fits(len)?;
+        let end = self.fits(len as u64)?;
         if self.hashing.is_none() {
             let begun = Hashing::begin(self.hasher.clone(), self.written);
             self.hashing = Some(begun.map_err(|error| self.failed("hash", error))?);
@@ -383,9 +375,12 @@ impl Writer {
     }
 
     /// Where so many more bytes end.
-    fn fits(&self, len: usize) -> Result<u64> {
-        let (end, limit) = (self.written + len as u64, self.store.limits.blob_bytes);
-        if end > limit { Err(Error::TooLarge { what: "the blob", limit }) } else { Ok(end) }
+    fn fits(&self, len: u64) -> Result<u64> {
+        let (end, limit) = (self.written.saturating_add(len), self.store.limits.blob_bytes);
+        if end > limit {
+            return Err(Error::TooLarge { what: "the blob", limit });
+        }
+        self.room.takes(end).map(|()| end)
     }
 
     fn failed(&self, what: &'static str, error: io::Error) -> Error {
@@ -440,6 +435,10 @@ impl UploadWriter for Writer {
             self.drain()?;
         }
         self.put_batch(&batch, len)
+    }
+
+    fn takes(&self, bytes: u64) -> Result<()> {
+        self.fits(bytes.saturating_add(self.buffer.len() as u64)).map(|_| ())
     }
 
     fn close(mut self: Box<Self>) -> Result<UploadStatus> {

@@ -223,9 +223,8 @@ fn refs(tags: &[TagInfo]) -> Result<Value, Refusal> {
         })
     };
     let main = revision::main_of(tags).ok_or(Refusal::Revision)?;
-    let others = tags
-        .iter()
-        .filter(|info| info.tag.as_str() != "main" && !revision::is_attachment(info.tag.as_str()));
+    let others =
+        tags.iter().filter(|info| info.tag.as_str() != "main" && !info.tag.is_attachment());
     let mut branches = vec![branch("main", &main.digest)];
     branches.extend(others.map(|info| branch(info.tag.as_str(), &info.digest)));
     Ok(json!({ "branches": branches, "tags": [], "converts": [], "pullRequests": [] }))

@@ -19,19 +19,10 @@ pub(crate) fn commit_of(digest: &Digest) -> String {
 pub(crate) fn main_of(tags: &[TagInfo]) -> Option<&TagInfo> {
     let named = |name: &str| tags.iter().find(|info| info.tag.as_str() == name);
     let newest = || {
-        let models = tags.iter().filter(|info| !is_attachment(info.tag.as_str()));
+        let models = tags.iter().filter(|info| !info.tag.is_attachment());
         models.max_by(|a, b| (a.updated, &a.tag).cmp(&(b.updated, &b.tag)))
     };
     named("main").or_else(|| named("latest")).or_else(newest)
-}
-
-/// Whether a tag is one of those (`sha256-…`) by which older tools attach signatures to a digest.
-pub(crate) fn is_attachment(tag: &str) -> bool {
-    let Some((algorithm, rest)) = tag.split_once('-') else { return false };
-    let hex = rest.split('.').next().unwrap_or_default();
-    matches!(algorithm, "sha256" | "sha512")
-        && hex.len() >= 64
-        && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// What a revision's text may mean.

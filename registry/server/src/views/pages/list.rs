@@ -6,7 +6,7 @@ use url::form_urlencoded;
 use super::{
     super::{
         derive,
-        hf::revision::{commit_of, is_attachment, main_of},
+        hf::revision::{commit_of, main_of},
         known::Known,
         origin::Origin,
         units::{Day, Size, count, figure},
@@ -89,7 +89,7 @@ fn tags(store: &dyn Store, repo: &Name) -> Result<Option<Vec<TagInfo>>> {
         Err(mdl_store::Error::NameUnknown(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    tags.retain(|info| !is_attachment(info.tag.as_str()));
+    tags.retain(|info| !info.tag.is_attachment());
     let main = main_of(&tags).map(|info| info.tag.clone());
     tags.sort_by(|a, b| {
         let key =
