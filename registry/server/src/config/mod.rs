@@ -2,10 +2,12 @@
 
 mod explain;
 mod public_url;
+mod rates;
 mod units;
 
 pub use explain::explain;
 pub use public_url::PublicUrl;
+pub use rates::{Net, Often, Rate, Rates};
 pub use units::{Bytes, Every, Span};
 
 use std::{
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    access::{Auth, PolicyLine},
+    access::{Auth, PolicyLine, oidc::Oidc},
 };
 
 /// Where a registry listens unless told otherwise.
@@ -38,8 +40,12 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Who is asked who they are.
     pub auth: Option<Auth>,
+    /// Issuers whose tokens are taken.
+    pub oidc: Vec<Oidc>,
     /// Who may do what.
     pub policy: Vec<PolicyLine>,
+    /// What is too often.
+    pub rates: Rates,
     /// What is too much.
     pub limits: Limits,
     /// What is too long.
@@ -140,7 +146,9 @@ impl Default for Config {
             public_url: None,
             tls: None,
             auth: None,
+            oidc: Vec::new(),
             policy: Vec::new(),
+            rates: Rates::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             keep: Keeping::default(),
@@ -199,7 +207,7 @@ impl Config {
     /// Reads a file. Paths in it are relative to its folder.
     ///
     /// # Errors
-    /// [`Error::Config`] with the line, [`Error::Io`].
+    /// [`Error::Config`] with the line, [`Error::Io`]; also for a file with an issuer's keys.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
             what: "read",
@@ -209,12 +217,13 @@ impl Config {
         let wrong = |what| Error::Config { path: path.to_owned(), what };
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         config.check().map_err(wrong)?;
-        config.place(path.parent().unwrap_or(Path::new("")));
+        config.place(path.parent().unwrap_or(Path::new("")))?;
         Ok(config)
     }
 
     fn check(&self) -> std::result::Result<(), String> {
         self.policy.iter().try_for_each(PolicyLine::check)?;
+        Oidc::check_all(&self.oidc, !self.policy.is_empty())?;
         let limits = &self.limits;
         let counts = [
             ("connections", limits.connections),
@@ -242,7 +251,7 @@ impl Config {
         }
     }
 
-    fn place(&mut self, folder: &Path) {
+    fn place(&mut self, folder: &Path) -> Result<()> {
         let beside = |path: &mut PathBuf| *path = folder.join(&*path);
         self.root.iter_mut().for_each(beside);
         if let Some(tls) = &mut self.tls {
@@ -255,6 +264,7 @@ impl Config {
         if self.access_log.file().is_some() {
             beside(&mut self.access_log.to);
         }
+        self.oidc.iter_mut().try_for_each(|oidc| oidc.place(folder))
     }
 
     /// What the store is to take.
@@ -324,6 +334,10 @@ mod tests {
             ("[limits]\nrequests = 0", "nothing could be served"),
             ("public_url = 'ftp://x'", "http:// or https://"),
             ("[access_log]\nformat = 'xml'", "line 2"),
+            ("[rates]\naddress = '5'", "line 2"),
+            ("[rates]\nfailures = '5/d'", "no rate"),
+            ("[rates]\nproxies = ['proxy']", "no address"),
+            ("[rates]\nproxies = [\n'10.0.0.1',\n'0.0.0.0/0']", "line 4"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(what), "{text}: {error}");
