@@ -337,7 +337,7 @@ mod tests {
             ("[rates]\naddress = '5'", "line 2"),
             ("[rates]\nfailures = '5/d'", "no rate"),
             ("[rates]\nproxies = ['proxy']", "no address"),
-            ("[rates]\nproxies = [\n'10.0.0.1',\n'0.0.0.0/0']", "line 4"),
+            ("[rates]\nproxies = [\n'10.0.0.1',\n'0.0.0.0/0']", "line 2"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(what), "{text}: {error}");

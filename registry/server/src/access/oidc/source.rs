@@ -119,6 +119,8 @@ struct Known {
     sought: Option<Instant>,
     /// How often it was asked.
     asked: u64,
+    /// Whether it is being asked: its answer may have what is not known.
+    is_asked: bool,
 }
 
 impl Known {
@@ -174,7 +176,8 @@ impl Remote {
     async fn keys(self: &Arc<Self>, unknown: bool) -> Arc<Keys> {
         let seen = {
             let known = self.known();
-            if !known.is_due(unknown, Instant::now()) {
+            let waits = unknown && known.is_asked;
+            if !waits && !known.is_due(unknown, Instant::now()) {
                 return Arc::clone(&known.keys);
             }
             known.asked
@@ -189,6 +192,7 @@ impl Remote {
                 return Arc::clone(&known.keys);
             }
             known.asked += 1;
+            known.is_asked = true;
             if unknown {
                 known.sought = Some(now);
             }
@@ -208,6 +212,7 @@ impl Remote {
 
     fn note(&self, fetched: std::result::Result<Keys, String>) {
         let mut known = self.known();
+        known.is_asked = false;
         match fetched {
             Ok(keys) => {
                 if known.failed.take().is_some() {
