@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod hostile;
 pub mod http;
+pub mod issuer;
 pub mod liar;
 mod place;
 pub mod server;

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, PoisonError, RwLock},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    access::{Access, Rights, Who, guarded::Guarded, token::Tokens},
+    access::{Access, Rights, Shown, Who, guarded::Guarded, token::Tokens},
     blob::Buffers,
     config::Config,
     log::Log,
@@ -97,7 +97,7 @@ impl App {
 
     /// From now on it runs so.
     pub(crate) fn reconfigure(&self, config: Config) {
-        self.access.read_again(&config);
+        self.access.reconfigure(&config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
@@ -147,8 +147,8 @@ pub(crate) struct Call {
     pub(crate) origin: Origin,
     /// What whoever asks may do.
     pub(crate) rights: Arc<Rights>,
-    /// Identifier of the API key that they used.
-    pub(crate) key: Option<String>,
+    /// What they showed for it.
+    pub(crate) shown: Shown,
 }
 
 impl Call {
@@ -181,7 +181,10 @@ impl Call {
     pub(crate) fn owned(&self, path: &str, id: &UploadId) -> String {
         match self.rights.who {
             Who::Anybody => path.to_owned(),
-            _ => format!("{path}?owner={}", self.app.tokens.owner(self.rights.account(), &id.0)),
+            _ => format!(
+                "{path}?owner={}",
+                self.app.tokens.owner(self.rights.owner().as_deref(), &id.0)
+            ),
         }
     }
 
@@ -191,7 +194,7 @@ impl Call {
             return true;
         }
         let given = self.parameter("owner").unwrap_or_default();
-        self.app.tokens.is_owner(self.rights.account(), &id.0, &given)
+        self.app.tokens.is_owner(self.rights.owner().as_deref(), &id.0, &given)
     }
 
     /// A parameter of the query, decoded; of several the first.
@@ -221,6 +224,8 @@ impl Call {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
+    /// Who it is, also behind a proxy that is believed.
+    pub(crate) client: IpAddr,
     pub(crate) local: SocketAddr,
     /// Whether it speaks TLS.
     pub(crate) secure: bool,

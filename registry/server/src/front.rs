@@ -1,13 +1,19 @@
 //! The way of a request: who may ask, which protocol it speaks, and what every answer carries.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use crate::{
-    access::{Rights, authenticate::Asked, permit, token},
+    access::{
+        Rights, Shown,
+        authenticate::{Asked, Asking},
+        permit,
+        rates::{self, Beyond},
+        token,
+    },
     app::{App, Arrival, Call, now},
     blob,
     body::Body,
@@ -77,12 +83,14 @@ impl Place {
 /// Answers a request, whatever it is.
 pub(crate) async fn respond(
     app: &Arc<App>,
-    arrival: Arrival,
+    mut arrival: Arrival,
     request: Request<Incoming>,
     active: Option<Active>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let mut entry = Box::new(Entry::begin(app, arrival.peer.ip(), &parts, active));
+    let proxies = &app.config().rates.proxies;
+    arrival.client = rates::client(arrival.peer.ip(), &parts.headers, proxies);
+    let mut entry = Box::new(Entry::begin(app, arrival.client, &parts, active));
     let place = Place::of(parts.uri.path());
     entry.endpoint = place.label();
     let mut answer = match admitted(app, arrival, parts, body, place).await {
@@ -123,9 +131,9 @@ async fn admitted(
             return Err(refusal);
         }
     };
-    let mut call =
-        Call { app: Arc::clone(app), config, parts, origin, rights: Arc::default(), key: None };
-    if let Err(refusal) = known(&mut call, &place).await {
+    let (rights, shown) = (Arc::default(), Shown::Nothing);
+    let mut call = Call { app: Arc::clone(app), config, parts, origin, rights, shown };
+    if let Err(refusal) = known(&mut call, &place, arrival.client).await {
         linger(app, body);
         return Err(refusal);
     }
@@ -151,7 +159,7 @@ async fn admitted(
 }
 
 /// Finds out who asks. Whoever carries credentials that hold for nobody is refused, whatever they ask for.
-async fn known(call: &mut Call, place: &Place) -> Result<(), Refusal> {
+async fn known(call: &mut Call, place: &Place, client: IpAddr) -> Result<(), Refusal> {
     if matches!(place, Place::Health | Place::Ready) {
         return Ok(());
     }
@@ -163,17 +171,21 @@ async fn known(call: &mut Call, place: &Place) -> Result<(), Refusal> {
     {
         // The address carries its own permission, for this blob.
         call.rights = Arc::new(Rights::anybody());
-        return Ok(());
+        return within(call, app.access.rates().request(&call.rights, client));
     }
     let path = call.parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let token_url = matches!(place, Place::Token).then(|| call.address(path));
-    let headers = &call.parts.headers;
-    match app.access.who(&call.config, &app.tokens, headers, token_url.as_deref()).await? {
-        Asked::Known(rights, key) => {
+    let (headers, token_url) = (&call.parts.headers, token_url.as_deref());
+    let asking = Asking { headers, token_url, client };
+    match app.access.who(&call.config, &app.tokens, &asking).await? {
+        Asked::Known(rights, shown) => {
+            within(call, app.access.rates().request(&rights, client))?;
             call.rights = Arc::new(rights);
-            call.key = key;
+            call.shown = shown;
         }
+        Asked::Beyond(beyond) => return within(call, Err(beyond)),
         Asked::Unknown => {
+            within(call, app.access.rates().stranger(client))?;
             return Err(match place {
                 Place::Oci(_) => permit::unauthorized(call, None),
                 _ => permit::unauthorized_page(),
@@ -189,6 +201,14 @@ async fn known(call: &mut Call, place: &Place) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses and counts what goes beyond a rate.
+fn within(call: &Call, taken: Result<(), Beyond>) -> Result<(), Refusal> {
+    taken.map_err(|beyond| {
+        call.app.metrics.beyond(beyond.kind);
+        beyond.refusal()
+    })
 }
 
 /// What a person or a watcher asks for.

@@ -142,7 +142,7 @@ fn write(to: Box<dyn Write + Send>, lines: &Receiver<Vec<u8>>) {
 #[derive(Debug)]
 pub(crate) struct Entry {
     app: Arc<App>,
-    peer: IpAddr,
+    client: IpAddr,
     method: Method,
     target: String,
     host: Option<String>,
@@ -163,7 +163,7 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn begin(
         app: &Arc<App>,
-        peer: IpAddr,
+        client: IpAddr,
         parts: &http::request::Parts,
         active: Option<Active>,
     ) -> Self {
@@ -171,7 +171,7 @@ impl Entry {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         Self {
             app: Arc::clone(app),
-            peer,
+            client,
             method: parts.method.clone(),
             target: signed::shown_in_log(target),
             host: text(header::HOST),
@@ -191,7 +191,7 @@ impl Entry {
     fn json(&self) -> Vec<u8> {
         let line = json!({
             "time": stamp(self.time),
-            "client": self.peer.to_string(),
+            "client": self.client.to_string(),
             "method": self.method.as_str(),
             "target": self.target,
             "protocol": protocol(self.version),
@@ -212,7 +212,7 @@ impl Entry {
         let request = format!("{} {} {}", self.method, self.target, protocol(self.version));
         format!(
             "{} - - [{}] {request:?} {} {} {} {} {:.1}\n",
-            self.peer,
+            self.client,
             stamp(self.time),
             self.status.as_u16(),
             self.sent,

@@ -15,12 +15,20 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::access::rates;
+
 /// What requests are told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     method: &'static str,
     endpoint: &'static str,
     status: u16,
+}
+
+/// Which rate was exceeded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Exceeded {
+    rate: &'static str,
 }
 
 /// What their times are told apart by.
@@ -34,6 +42,7 @@ struct Timed {
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Kind, Counter>,
+    beyond: Family<Exceeded, Counter>,
     seconds: Family<Timed, Histogram>,
     pub(crate) sent: Counter,
     pub(crate) received: Counter,
@@ -57,6 +66,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("mdl"),
             requests: Family::default(),
+            beyond: Family::default(),
             seconds,
             sent: Counter::default(),
             received: Counter::default(),
@@ -79,6 +89,8 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests that ended", self.requests.clone());
+        let beyond = self.beyond.clone();
+        registry.register("rate_refused", "Requests and logins beyond a rate", beyond);
         let seconds = self.seconds.clone();
         registry.register_with_unit("request", "Time of requests", Unit::Seconds, seconds);
         let (sent, received) = (self.sent.clone(), self.received.clone());
@@ -118,6 +130,16 @@ impl Metrics {
         let method = known.into_iter().find(|it| *it == method.as_str()).unwrap_or("other");
         self.requests.get_or_create(&Kind { method, endpoint, status: status.as_u16() }).inc();
         self.seconds.get_or_create(&Timed { endpoint }).observe(took.as_secs_f64());
+    }
+
+    /// A request or login went beyond a rate.
+    pub(crate) fn beyond(&self, rate: rates::Kind) {
+        let rate = match rate {
+            rates::Kind::Account => "account",
+            rates::Kind::Address => "address",
+            rates::Kind::Failures => "failures",
+        };
+        self.beyond.get_or_create(&Exceeded { rate }).inc();
     }
 
     /// What the store holds.

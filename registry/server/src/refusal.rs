@@ -54,6 +54,12 @@ impl Refusal {
             .with(header::RETRY_AFTER, "2")
     }
 
+    /// More than is taken of somebody; to be tried again after some seconds.
+    pub(crate) fn later(message: &'static str, seconds: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", message)
+            .with(header::RETRY_AFTER, &seconds.to_string())
+    }
+
     /// A client that sends too slowly.
     pub(crate) fn slow() -> Self {
         let what = "nothing, or almost nothing, was sent for too long";

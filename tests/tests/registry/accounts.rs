@@ -45,7 +45,7 @@ pub(super) struct Scene {
     pub(super) server: Server,
 }
 
-const SECRET: &[u8] = b"what is secret";
+pub(super) const SECRET: &[u8] = b"what is secret";
 
 impl Scene {
     pub(super) fn new() -> Self {
@@ -121,9 +121,9 @@ impl Scene {
     }
 }
 
-const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
-fn manifest(content: &[u8]) -> String {
+pub(super) fn manifest(content: &[u8]) -> String {
     json!({
         "schemaVersion": 2, "mediaType": OCI, "artifactType": "application/vnd.cncf.model.manifest.v1+json",
         "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(b"{}").to_string(), "size": 2 },
@@ -133,7 +133,7 @@ fn manifest(content: &[u8]) -> String {
     .to_string()
 }
 
-fn basic(name: &str, password: &str) -> String {
+pub(super) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
 }
 

@@ -244,7 +244,8 @@ impl Accounts {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Refuses what cannot be an account's name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let sound = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
     if name.is_empty() || name.len() > 64 || !name.chars().all(sound) || name == ANONYMOUS {
         return Err(Error::Account(format!(

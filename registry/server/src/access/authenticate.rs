@@ -1,29 +1,52 @@
 //! Who asks, by what a request carries.
 
+use std::net::IpAddr;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
 
 use super::{
-    Access, State,
+    Access, Shown, State,
     accounts::{KEY_PREFIX, Key, digest},
+    oidc::{Outside, jwt},
     ollama,
     policy::Place,
+    rates::Beyond,
     rights::{Limit, Rights, Who},
-    token::{self, Tokens},
+    token::{self, Origin, Tokens},
 };
 use crate::{app::now, config::Config, refusal::Refusal};
 
-/// Bytes of credentials.
-const BYTES: usize = 16 << 10;
+/// Bytes of credentials: a token of an issuer's as a password.
+const BYTES: usize = 24 << 10;
 
-/// Who asks and what they may do; the identifier of the key that they used; or that what they carry holds for nobody.
+/// A request, as far as it tells who asks.
+pub(crate) struct Asking<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    /// The address that tokens are given at, as it was asked for, where it is what was asked for.
+    pub(crate) token_url: Option<&'a str>,
+    /// The address that it comes from.
+    pub(crate) client: IpAddr,
+}
+
+/// Who asks and what they may do, and what they showed for it; or that what they carry holds for nobody, or is not looked
+/// at after too much that did not.
 pub(crate) enum Asked {
-    Known(Rights, Option<String>),
+    Known(Rights, Shown),
     Unknown,
+    Beyond(Beyond),
+}
+
+/// What a request carries.
+enum Carried<'a> {
+    Bearer(&'a str),
+    Basic(&'a str, &'a str),
+    /// Without a scheme, as Ollama has it.
+    Bare(&'a str),
 }
 
 impl Access {
-    /// Who asks. `token_url` is the address that tokens are given at, as it was asked for, where it is what was asked for.
+    /// Who asks.
     ///
     /// # Errors
     /// 400 for credentials that stand twice or are none, 429 where too many passwords are checked.
@@ -31,47 +54,82 @@ impl Access {
         &self,
         config: &Config,
         tokens: &Tokens,
-        headers: &HeaderMap,
-        token_url: Option<&str>,
+        asking: &Asking<'_>,
     ) -> Result<Asked, Refusal> {
         let state = self.state(config);
         if !state.on {
-            return Ok(Asked::Known(Rights::anybody(), None));
+            return Ok(Asked::Known(Rights::anybody(), Shown::Nothing));
         }
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let mut given = asking.headers.get_all(header::AUTHORIZATION).iter();
         let Some(text) = given.next() else {
-            return Ok(Asked::Known(state.anonymous(), None));
+            return Ok(Asked::Known(state.anonymous(), Shown::Nothing));
         };
         // Two of them: a proxy and we might each believe another.
         if given.next().is_some() {
             return Err(Refusal::bad("UNAUTHORIZED", "the request has two Authorization headers"));
         }
-        let text = text.to_str().ok().filter(|text| text.len() <= BYTES);
-        let text =
-            text.ok_or_else(|| Refusal::bad("UNAUTHORIZED", "the Authorization header is broken"))?;
+        let broken = || Refusal::bad("UNAUTHORIZED", "the Authorization header is broken");
+        let text = text.to_str().ok().filter(|text| text.len() <= BYTES).ok_or_else(broken)?;
         let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
         let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(bearer(&state, tokens, rest));
+            if rest.starts_with(token::PREFIX) {
+                // One that is over is no login that failed: its client has to be told to log in anew.
+                return Ok(ours(&state, tokens, rest).unwrap_or(Asked::Unknown));
+            }
+            return self.login(&state, asking, Carried::Bearer(rest)).await;
         }
         if !scheme.eq_ignore_ascii_case("basic") {
-            return Ok(self.ollama(&state, text, token_url).unwrap_or(Asked::Unknown));
+            return self.login(&state, asking, Carried::Bare(text)).await;
         }
         let decoded = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let Some((name, password)) = decoded.as_deref().and_then(|text| text.split_once(':'))
-        else {
-            return Err(Refusal::bad("UNAUTHORIZED", "the Authorization header is broken"));
-        };
-        if password.starts_with(KEY_PREFIX)
-            && let Some((identifier, key)) = state.key(password)
-        {
+        let basic = decoded.as_deref().and_then(|text| text.split_once(':'));
+        let (name, password) = basic.ok_or_else(broken)?;
+        self.login(&state, asking, Carried::Basic(name, password)).await
+    }
+
+    /// Who logs in. What is known to be good is so however much of the same address was not; all else counts as a login
+    /// that fails until it did not.
+    async fn login(
+        &self,
+        state: &State,
+        asking: &Asking<'_>,
+        carried: Carried<'_>,
+    ) -> Result<Asked, Refusal> {
+        let known = match carried {
+            Carried::Bearer(text) | Carried::Basic(_, text) if jwt::is_one(text) => {
+                let outside = state.issuers.who(text, now()).await;
+                outside.map(|outside| state.of_outside(outside))
+            }
             // A key names its account; whatever name comes with it says nothing else.
-            return Ok(Asked::Known(state.of_key(key), Some(identifier)));
+            Carried::Bearer(text) | Carried::Basic(_, text) if text.starts_with(KEY_PREFIX) => {
+                state.key(text).map(|(key, it)| Asked::Known(state.of_key(it), Shown::Key(key)))
+            }
+            Carried::Bearer(_) | Carried::Basic(..) => None,
+            Carried::Bare(text) => self.ollama(state, text, asking.token_url),
+        };
+        if let Some(known) = known {
+            return Ok(known);
         }
-        if self.passwords().check(&state.accounts, name, password).await? {
-            return Ok(Asked::Known(state.of_account(name), None));
+        let password = match carried {
+            Carried::Basic(name, password) if !jwt::is_one(password) => Some((name, password)),
+            _ => None,
+        };
+        let of = |name| Asked::Known(state.of_account(name), Shown::Nothing);
+        if let Some((name, password)) = password
+            && self.passwords().is_known(&state.accounts, name, password)
+        {
+            return Ok(of(name));
         }
-        Ok(Asked::Unknown)
+        if let Err(beyond) = self.rates().login(asking.client) {
+            return Ok(Asked::Beyond(beyond));
+        }
+        let Some((name, password)) = password else { return Ok(Asked::Unknown) };
+        let right = self.passwords().check(&state.accounts, name, password).await;
+        if !matches!(right, Ok(false)) {
+            self.rates().forgive(asking.client);
+        }
+        Ok(if right? { of(name) } else { Asked::Unknown })
     }
 
     /// Whoever answers as Ollama does, where tokens are given.
@@ -83,28 +141,26 @@ impl Access {
             return None;
         }
         let rights = state.of_key(state.held_key(identifier)?);
-        Some(Asked::Known(rights, Some(identifier.clone())))
+        Some(Asked::Known(rights, Shown::Key(identifier.clone())))
     }
 }
 
-fn bearer(state: &State, tokens: &Tokens, text: &str) -> Asked {
-    if text.starts_with(KEY_PREFIX) {
-        return match state.key(text) {
-            Some((identifier, key)) => Asked::Known(state.of_key(key), Some(identifier)),
-            None => Asked::Unknown,
-        };
-    }
-    let Some(held) = tokens.open(text, now()) else { return Asked::Unknown };
-    let rights = match (&held.account, &held.key) {
-        (None, _) => state.anonymous(),
-        (Some(_), Some(identifier)) => {
-            let Some(key) = state.held_key(identifier) else { return Asked::Unknown };
-            state.of_key(key)
+/// Whose a token of ours is, if what it was given for still stands.
+fn ours(state: &State, tokens: &Tokens, text: &str) -> Option<Asked> {
+    let held = tokens.open(text, now())?;
+    let (rights, shown) = match (&held.account, &held.key, &held.outside) {
+        (None, None, Some(origin)) => {
+            let rights = state.outside(state.issuers.named(&origin.mark)?);
+            (rights, Shown::Outside(origin.clone()))
         }
-        (Some(name), None) if state.accounts.users.contains_key(name) => state.of_account(name),
-        (Some(_), None) => return Asked::Unknown,
+        (None, ..) => (state.anonymous(), Shown::Nothing),
+        (Some(_), Some(key), _) => (state.of_key(state.held_key(key)?), Shown::Key(key.clone())),
+        (Some(name), None, _) => {
+            state.accounts.users.get(name)?;
+            (state.of_account(name), Shown::Nothing)
+        }
     };
-    Asked::Known(token::narrowed(rights, &held), held.key)
+    Some(Asked::Known(token::narrowed(rights, &held), shown))
 }
 
 impl State {
@@ -129,6 +185,17 @@ impl State {
             scopes: None,
             catalog: false,
         }
+    }
+
+    /// An account of an issuer's, which is no administrator, whatever it is called.
+    fn outside(&self, name: &str) -> Rights {
+        let who = Who::Outside(name.to_owned());
+        Rights { who, all: false, ..self.of_account(name) }
+    }
+
+    fn of_outside(&self, outside: Outside) -> Asked {
+        let Outside { name, mark, expires } = outside;
+        Asked::Known(self.outside(&name), Shown::Outside(Origin { mark, expires }))
     }
 
     fn of_key(&self, key: &Key) -> Rights {

@@ -2,7 +2,8 @@
 //!
 //! Without accounts everybody may do everything, and the registry listens on this machine alone. From the first account
 //! or an `[auth]` section on, whoever asks is told by what the request carries ([`authenticate`]): a password, an API
-//! key, or a token that [`token`] gave for one of them. What that one may do is in [`Rights`]: the lines of the policy
+//! key, a token of a CI system ([`oidc`]), or a token that [`token`] gave for one of them. How often somebody may ask and
+//! fail is kept by [`rates`]. What that one may do is in [`Rights`]: the lines of the policy
 //! for it, less what its key or token is limited to. A request is judged twice: by its endpoint, before its body is read
 //! (`permit`), and by a [`guarded::Guarded`] store, through which every protocol and page looks at repositories, so that
 //! no list, page or mount shows what may not be read.
@@ -11,10 +12,12 @@ pub mod accounts;
 pub(crate) mod authenticate;
 mod demand;
 pub(crate) mod guarded;
+pub mod oidc;
 mod ollama;
 mod passwords;
 pub(crate) mod permit;
 mod policy;
+pub(crate) mod rates;
 mod rights;
 pub(crate) mod token;
 
@@ -25,18 +28,32 @@ use std::{
     time::SystemTime,
 };
 
-use self::{accounts::Accounts, demand::Demand, passwords::Passwords};
+use self::{
+    accounts::Accounts, demand::Demand, oidc::Issuers, passwords::Passwords, rates::Rates,
+};
 use crate::{Config, Result};
 
 pub use policy::{Action, Auth, PolicyLine};
 pub(crate) use policy::{Place, Policy, check_pattern};
 pub(crate) use rights::{Rights, Who};
 
+/// What somebody showed for who they are, where a token that is given for it has to end with it.
+#[derive(Debug, Clone)]
+pub(crate) enum Shown {
+    /// Nothing, or a password.
+    Nothing,
+    /// The API key of that identifier.
+    Key(String),
+    /// A token of an issuer's.
+    Outside(token::Origin),
+}
+
 /// Accounts and policy of a registry at work.
 pub(crate) struct Access {
     root: PathBuf,
     passwords: Passwords,
     nonces: ollama::Nonces,
+    rates: Rates,
     state: RwLock<Arc<State>>,
     /// When the accounts' file was last looked at, and what it was then.
     looked: Mutex<Option<(SystemTime, u64)>>,
@@ -52,6 +69,7 @@ pub(crate) struct State {
     pub(crate) policy: Policy,
     /// What packages must show before others than those who push see them.
     pub(crate) demand: Option<Arc<Demand>>,
+    pub(crate) issuers: Arc<Issuers>,
     /// Whether anybody is asked who they are.
     pub(crate) on: bool,
 }
@@ -64,12 +82,14 @@ impl Access {
     pub(crate) fn open(root: &Path, config: &Config) -> Result<Self> {
         // The mark first: what changes meanwhile is read again.
         let looked = Mutex::new(accounts::mark(root));
+        let issuers = Arc::new(Issuers::open(&config.oidc, None)?);
         Ok(Self {
             root: root.to_owned(),
             passwords: Passwords::new()?,
             nonces: ollama::Nonces::default(),
+            rates: Rates::new(&config.rates),
             looked,
-            state: RwLock::new(Arc::new(State::read(root, config)?)),
+            state: RwLock::new(Arc::new(State::read(root, config, issuers)?)),
         })
     }
 
@@ -91,6 +111,10 @@ impl Access {
         &self.passwords
     }
 
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
     /// What is in force by now: accounts that were changed meanwhile are read again. Ones that cannot be read change
     /// nothing, and are complained of once.
     pub(crate) fn state(&self, config: &Config) -> Arc<State> {
@@ -98,16 +122,25 @@ impl Access {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if *looked != mark {
             *looked = mark;
-            self.read_again(config);
+            self.read_again(config, Arc::clone(&self.current().issuers));
         }
         drop(looked);
         self.current()
     }
 
+    /// Takes everything anew, as another configuration has it.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        self.rates.set(&config.rates);
+        match Issuers::open(&config.oidc, Some(&self.current().issuers)) {
+            Ok(issuers) => self.read_again(config, Arc::new(issuers)),
+            Err(error) => tracing::error!("accounts stay as they were: {error}"),
+        }
+    }
+
     /// Takes accounts and policy anew. Who was asked once is asked for as long as it serves: a registry that others can
     /// reach does not open itself to them when its last account goes.
-    pub(crate) fn read_again(&self, config: &Config) {
-        match State::read(&self.root, config) {
+    fn read_again(&self, config: &Config, issuers: Arc<Issuers>) {
+        match State::read(&self.root, config, issuers) {
             Ok(mut state) => {
                 state.on |= self.is_on();
                 self.passwords.forget();
@@ -119,18 +152,20 @@ impl Access {
 }
 
 impl State {
-    fn read(root: &Path, config: &Config) -> Result<Self> {
+    fn read(root: &Path, config: &Config, issuers: Arc<Issuers>) -> Result<Self> {
         let mut accounts = Accounts::read(root)?;
         if let Some(file) = config.auth.as_ref().and_then(|auth| auth.htpasswd.as_deref()) {
             accounts.add_htpasswd(file)?;
         }
         let demand = config.trust.as_ref().map(|trust| Demand::read(root, &trust.policy));
         let demand = demand.transpose()?.map(Arc::new);
-        let on = config.auth.is_some()
+        let asks = config.auth.is_some()
+            || !config.oidc.is_empty()
             || !config.policy.is_empty()
-            || demand.is_some()
-            || !accounts.users.is_empty();
+            || demand.is_some();
+        let on = asks || !accounts.users.is_empty();
         let (by_hash, by_ssh) = (accounts.by_hash(), accounts.by_ssh());
-        Ok(Self { accounts, by_hash, by_ssh, policy: Policy::new(&config.policy), demand, on })
+        let policy = Policy::new(&config.policy);
+        Ok(Self { accounts, by_hash, by_ssh, policy, demand, issuers, on })
     }
 }

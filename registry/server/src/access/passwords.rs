@@ -57,7 +57,13 @@ impl Passwords {
         self.good.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Whether a password is an account's.
+    /// Whether a password is known to be an account's, for it was found so a while ago.
+    pub(crate) fn is_known(&self, accounts: &Accounts, name: &str, password: &str) -> bool {
+        let known = accounts.users.get(name).and_then(|user| user.password.as_deref());
+        known.is_some_and(|hash| self.is_kept(&self.mark(name, hash, password)))
+    }
+
+    /// Whether a password is an account's, by bcrypt.
     ///
     /// # Errors
     /// 429 where too many are being checked.
@@ -70,9 +76,6 @@ impl Passwords {
         let known = accounts.users.get(name).and_then(|user| user.password.clone());
         let hash = known.clone().unwrap_or_else(|| NOBODY.to_owned());
         let mark = self.mark(name, &hash, password);
-        if known.is_some() && self.is_kept(&mark) {
-            return Ok(true);
-        }
         let Ok(_waiting) = self.waiting.try_acquire() else {
             return Err(Refusal::too_many("too many passwords are being checked"));
         };

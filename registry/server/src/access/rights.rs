@@ -13,6 +13,8 @@ pub(crate) enum Who {
     Anonymous,
     /// An account.
     Account(String),
+    /// One of a CI system, known by its token.
+    Outside(String),
 }
 
 /// What a key is limited to.
@@ -119,8 +121,16 @@ impl Rights {
     /// The account's name.
     pub(crate) fn account(&self) -> Option<&str> {
         match &self.who {
-            Who::Account(name) => Some(name),
+            Who::Account(name) | Who::Outside(name) => Some(name),
             Who::Anybody | Who::Anonymous => None,
+        }
+    }
+
+    /// Whose uploads are those of whoever asks: an account of a CI system is not the one of ours that is called as it is.
+    pub(crate) fn owner(&self) -> Option<String> {
+        match &self.who {
+            Who::Outside(name) => Some(format!("outside {name}")),
+            _ => self.account().map(str::to_owned),
         }
     }
 }

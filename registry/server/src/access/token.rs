@@ -11,6 +11,7 @@ use serde_json::json;
 use sha2::Sha256;
 
 use super::{
+    Shown,
     policy::Action,
     rights::{Rights, Scopes, Who},
 };
@@ -40,6 +41,9 @@ struct Claims {
     /// Identifier of the API key that it was given for: it ends with that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    /// The token of an issuer's that it was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outside: Option<Origin>,
     /// Seconds since 1970.
     expires: u64,
     scopes: Scopes,
@@ -48,10 +52,20 @@ struct Claims {
     catalog: bool,
 }
 
+/// A token of an issuer's for which one of ours was given, which ends no later.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The account that it is of, as the configuration has it.
+    pub(crate) mark: String,
+    /// Seconds since 1970.
+    pub(crate) expires: u64,
+}
+
 /// What a token that holds is for.
 pub(crate) struct Held {
     pub(crate) account: Option<String>,
     pub(crate) key: Option<String>,
+    pub(crate) outside: Option<Origin>,
     pub(crate) scopes: Arc<Scopes>,
     catalog: bool,
 }
@@ -111,6 +125,7 @@ impl Tokens {
         current.then(|| Held {
             account: claims.account,
             key: claims.key,
+            outside: claims.outside,
             scopes: Arc::new(claims.scopes),
             catalog: claims.catalog,
         })
@@ -146,18 +161,27 @@ pub(crate) fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
         kept.sort_unstable();
         kept.dedup();
     }
+    let (key, outside) = match call.shown.clone() {
+        Shown::Nothing => (None, None),
+        Shown::Key(key) => (Some(key), None),
+        Shown::Outside(origin) => (None, Some(origin)),
+    };
+    let now = now();
+    let ends = outside.as_ref().map_or(u64::MAX, |origin| origin.expires);
+    let lifetime = LIFETIME.min(ends.saturating_sub(now));
     let claims = Claims {
         account: match &rights.who {
             Who::Account(name) => Some(name.clone()),
-            Who::Anybody | Who::Anonymous => None,
+            Who::Anybody | Who::Anonymous | Who::Outside(_) => None,
         },
-        key: call.key.clone(),
-        expires: now() + LIFETIME,
+        key,
+        outside,
+        expires: now + lifetime,
         scopes,
         catalog: asked.iter().any(|scope| scope == "registry:catalog:*"),
     };
     let token = call.app.tokens.seal(&claims);
-    let body = json!({ "token": token, "access_token": token, "expires_in": LIFETIME }).to_string();
+    let body = json!({ "token": token, "access_token": token, "expires_in": lifetime }).to_string();
     let mut answer = Response::new(Body::whole(body.into_bytes().into()));
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -20,6 +20,7 @@ pub fn explain(config: &Config) -> Vec<String> {
     }
     access(config, &mut lines);
     rules(config, &mut lines);
+    rates(config, &mut lines);
     let limits = &config.limits;
     lines.push(format!(
         "takes {} connections, {} requests and {} uploads at once, and {} unfinished uploads",
@@ -69,6 +70,18 @@ fn access(config: &Config, lines: &mut Vec<String>) {
     if let Some(file) = config.auth.as_ref().and_then(|auth| auth.htpasswd.as_ref()) {
         lines.push(format!("takes accounts from {} too", file.display()));
     }
+    for oidc in &config.oidc {
+        let (issuer, audience, jwks) = (&oidc.issuer, &oidc.audience, &oidc.jwks);
+        lines.push(format!(
+            "takes tokens of {issuer} for {audience} that are signed with a key of {jwks}"
+        ));
+        for account in &oidc.account {
+            let claims = account.claims.iter();
+            let claims: Vec<String> =
+                claims.map(|(name, fit)| format!("{name} is {fit}")).collect();
+            lines.push(format!("{} is whose {}", account.name, claims.join(" and ")));
+        }
+    }
     if config.policy.is_empty() {
         lines.push("every account may pull, push and delete everywhere; others nothing".to_owned());
     }
@@ -107,5 +120,25 @@ fn rules(config: &Config, lines: &mut Vec<String>) {
         kept.extend(it.younger.map(|span| format!("what was set in the last {span}")));
         let (kept, places) = (kept.join(", "), it.repositories.join(", "));
         lines.push(format!("of the tags in {places} keeps {kept}; the rest go when it collects"));
+    }
+}
+
+/// How often somebody may ask.
+fn rates(config: &Config, lines: &mut Vec<String>) {
+    let rates = &config.rates;
+    if let Some(rate) = rates.account.0 {
+        lines.push(format!("takes {rate} requests of an account"));
+    }
+    if let Some(rate) = rates.address.0 {
+        lines.push(format!("takes {rate} requests of an address without an account"));
+    }
+    lines.push(match rates.failures.0 {
+        Some(rate) => format!("checks no more passwords of an address after {rate} that failed"),
+        None => "checks passwords however many fail".to_owned(),
+    });
+    if !rates.proxies.is_empty() {
+        let proxies: Vec<String> = rates.proxies.iter().map(ToString::to_string).collect();
+        let proxies = proxies.join(", ");
+        lines.push(format!("believes X-Forwarded-For where {proxies} says so, and nowhere else"));
     }
 }

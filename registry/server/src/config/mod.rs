@@ -3,11 +3,13 @@
 mod explain;
 mod public_url;
 mod rules;
+mod rates;
 mod units;
 
 pub use explain::explain;
 pub use public_url::PublicUrl;
 pub use rules::{Immutable, QuotaLine, Retaining, Retention};
+pub use rates::{Net, Often, Rate, Rates};
 pub use units::{Bytes, Every, Span};
 
 use std::{
@@ -20,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    access::{Auth, PolicyLine},
+    access::{Auth, PolicyLine, oidc::Oidc},
 };
 
 /// Where a registry listens unless told otherwise.
@@ -40,6 +42,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Who is asked who they are.
     pub auth: Option<Auth>,
+    /// Issuers whose tokens are taken.
+    pub oidc: Vec<Oidc>,
     /// Who may do what.
     pub policy: Vec<PolicyLine>,
     /// What packages must show before others than those who push see them.
@@ -50,6 +54,8 @@ pub struct Config {
     pub quota: Vec<QuotaLine>,
     /// Which tags go after a while.
     pub retention: Vec<Retention>,
+    /// What is too often.
+    pub rates: Rates,
     /// What is too much.
     pub limits: Limits,
     /// What is too long.
@@ -158,11 +164,13 @@ impl Default for Config {
             public_url: None,
             tls: None,
             auth: None,
+            oidc: Vec::new(),
             policy: Vec::new(),
             trust: None,
             immutable: Vec::new(),
             quota: Vec::new(),
             retention: Vec::new(),
+            rates: Rates::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             keep: Keeping::default(),
@@ -221,7 +229,7 @@ impl Config {
     /// Reads a file. Paths in it are relative to its folder.
     ///
     /// # Errors
-    /// [`Error::Config`] with the line, [`Error::Io`].
+    /// [`Error::Config`] with the line, [`Error::Io`]; also for a file with an issuer's keys.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
             what: "read",
@@ -231,7 +239,7 @@ impl Config {
         let wrong = |what| Error::Config { path: path.to_owned(), what };
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         config.check().map_err(wrong)?;
-        config.place(path.parent().unwrap_or(Path::new("")));
+        config.place(path.parent().unwrap_or(Path::new("")))?;
         Ok(config)
     }
 
@@ -240,6 +248,7 @@ impl Config {
         self.immutable.iter().try_for_each(Immutable::check)?;
         self.quota.iter().try_for_each(QuotaLine::check)?;
         self.retention.iter().try_for_each(Retention::check)?;
+        Oidc::check_all(&self.oidc, !self.policy.is_empty())?;
         let limits = &self.limits;
         let counts = [
             ("connections", limits.connections),
@@ -267,7 +276,7 @@ impl Config {
         }
     }
 
-    fn place(&mut self, folder: &Path) {
+    fn place(&mut self, folder: &Path) -> Result<()> {
         let beside = |path: &mut PathBuf| *path = folder.join(&*path);
         self.root.iter_mut().for_each(beside);
         if let Some(tls) = &mut self.tls {
@@ -283,6 +292,7 @@ impl Config {
         if self.access_log.file().is_some() {
             beside(&mut self.access_log.to);
         }
+        self.oidc.iter_mut().try_for_each(|oidc| oidc.place(folder))
     }
 
     /// What the store is to take.
@@ -352,6 +362,10 @@ mod tests {
             ("[limits]\nrequests = 0", "nothing could be served"),
             ("public_url = 'ftp://x'", "http:// or https://"),
             ("[access_log]\nformat = 'xml'", "line 2"),
+            ("[rates]\naddress = '5'", "line 2"),
+            ("[rates]\nfailures = '5/d'", "no rate"),
+            ("[rates]\nproxies = ['proxy']", "no address"),
+            ("[rates]\nproxies = [\n'10.0.0.1',\n'0.0.0.0/0']", "line 2"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(what), "{text}: {error}");

@@ -101,7 +101,8 @@ impl Accepting {
             let cut = self.cut.clone();
             self.connections.spawn(async move {
                 app.metrics.connections.inc();
-                let arrival = Arrival { peer, local, secure: acceptor.is_some() };
+                let client = peer.ip().to_canonical();
+                let arrival = Arrival { peer, client, local, secure: acceptor.is_some() };
                 connection::serve(&app, stream, acceptor, arrival, &cut).await;
                 app.metrics.connections.dec();
                 drop(permit);
