@@ -15,6 +15,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::audit;
+
 /// What requests are told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
@@ -51,7 +53,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(audit: &audit::Figures) -> Self {
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 10));
         let seconds = Family::new_with_constructor(buckets);
         let mut metrics = Self {
@@ -73,6 +75,7 @@ impl Metrics {
             sessions: Gauge::default(),
         };
         metrics.register();
+        metrics.register_audit(audit);
         metrics
     }
 
@@ -103,6 +106,15 @@ impl Metrics {
         );
         registry.register("store_tags", "Tags of all repositories", self.tags.clone());
         registry.register("store_uploads", "Uploads not finished", self.sessions.clone());
+    }
+
+    fn register_audit(&mut self, audit: &audit::Figures) {
+        let registry = &mut self.registry;
+        registry.register("audit_lines", "Lines of the audit log", audit.lines.clone());
+        let lost = "Pulls and refusals that the audit log could not take";
+        registry.register("audit_lost_events", lost, audit.lost.clone());
+        let failing = "1 while the audit log cannot be written, and nothing can be changed";
+        registry.register("audit_failing", failing, audit.failing.clone());
     }
 
     /// A request ended.

@@ -119,7 +119,7 @@ impl Tokens {
 
 /// `GET /-/token?service=…&scope=repository:NAME:pull,push`: for whoever the request's credentials are of. Of what is
 /// asked for, the token is for what that one may do.
-pub(crate) fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
     let rights = &call.rights;
     if rights.is_anonymous() && !rights.has_any() {
         return Err(super::permit::unauthorized(call, None));
@@ -156,6 +156,12 @@ pub(crate) fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
         scopes,
         catalog: asked.iter().any(|scope| scope == "registry:catalog:*"),
     };
+    let said = claims.scopes.iter().map(|(name, actions)| {
+        let actions: Vec<&str> = actions.iter().map(|action| action.name()).collect();
+        format!("repository:{name}:{}", actions.join(","))
+    });
+    let writes = claims.scopes.values().flatten().any(|action| *action != Action::Pull);
+    call.given(said.collect(), writes).await?;
     let token = call.app.tokens.seal(&claims);
     let body = json!({ "token": token, "access_token": token, "expires_in": LIFETIME }).to_string();
     let mut answer = Response::new(Body::whole(body.into_bytes().into()));

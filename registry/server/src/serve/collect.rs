@@ -7,7 +7,7 @@ use std::{
 
 use mdl_store::Maintain as _;
 
-use crate::app::App;
+use crate::{app::App, audit};
 
 /// How often it looks whether it is time: the interval may have been changed.
 const LOOK: Duration = Duration::from_secs(30);
@@ -36,6 +36,7 @@ pub(super) async fn run(app: Arc<App>) {
             Ok(found) => {
                 app.metrics.collections.inc();
                 app.metrics.collected.inc_by(found.bad_bytes);
+                app.noted(audit::Event::collected(&found));
                 tracing::info!("collected {} blobs, {} bytes", found.bad_blobs, found.bad_bytes);
             }
             Err(error) => tracing::error!("a collection failed: {error}"),
