@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Puts a manifest with one blob into a repository, as the administrator.
-    fn fill(&self, repository: &str, content: &[u8]) -> Digest {
+    pub(super) fn fill(&self, repository: &str, content: &[u8]) -> Digest {
         for blob in [content, b"{}"] {
             let path = format!("/v2/{repository}/blobs/uploads/?digest={}", Digest::of(blob));
             assert_eq!(self.ask("root", "POST", &path, blob).status, 201);
@@ -81,11 +81,11 @@ impl Scene {
     }
 
     /// A request with the password of an account; with none for `""`.
-    fn ask(&self, account: &str, method: &str, path: &str, body: &[u8]) -> Answer {
+    pub(super) fn ask(&self, account: &str, method: &str, path: &str, body: &[u8]) -> Answer {
         self.with_headers(account, method, path, &[], body)
     }
 
-    fn with_headers(
+    pub(super) fn with_headers(
         &self,
         account: &str,
         method: &str,
@@ -101,13 +101,13 @@ impl Scene {
         ask(&self.server.host, method, path, &headers, body).unwrap()
     }
 
-    fn bearer(&self, token: &str, method: &str, path: &str) -> Answer {
+    pub(super) fn bearer(&self, token: &str, method: &str, path: &str) -> Answer {
         let header = format!("Bearer {token}");
         ask(&self.server.host, method, path, &[("Authorization", &header)], b"").unwrap()
     }
 
     /// A token that an account is given for some scopes.
-    fn token(&self, account: &str, scope: &str) -> String {
+    pub(super) fn token(&self, account: &str, scope: &str) -> String {
         let answer = self.ask(account, "GET", &format!("/-/token?service=x&scope={scope}"), b"");
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["token"].as_str().unwrap().to_owned()
@@ -121,9 +121,9 @@ impl Scene {
     }
 }
 
-const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
-fn manifest(content: &[u8]) -> String {
+pub(super) fn manifest(content: &[u8]) -> String {
     json!({
         "schemaVersion": 2, "mediaType": OCI, "artifactType": "application/vnd.cncf.model.manifest.v1+json",
         "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(b"{}").to_string(), "size": 2 },
@@ -133,7 +133,7 @@ fn manifest(content: &[u8]) -> String {
     .to_string()
 }
 
-fn basic(name: &str, password: &str) -> String {
+pub(super) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
 }
 

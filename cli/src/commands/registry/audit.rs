@@ -67,7 +67,7 @@ fn nothing(folder: Option<&Path>) -> Failure {
 }
 
 fn holds(report: &Report, json: bool, printer: Printer) -> Result<(), Failure> {
-    let Report { lines, begins, from, to, head } = report;
+    let Report { lines, begins, from, to, head, torn } = report;
     if json {
         let chain = Some(Chain { lines: *lines, begins: *begins, from, to, head });
         return printer.json(&Verified { version: 1, holds: true, chain, fault: None });
@@ -76,6 +76,11 @@ fn holds(report: &Report, json: bool, printer: Printer) -> Result<(), Failure> {
     printer.line(format!("head   {} {}", head.seq, head.sha256))?;
     if *begins > 1 {
         printer.note(format!("it begins with number {begins}: what came before was not looked at"));
+    }
+    if *torn > 0 {
+        printer.note(format!(
+            "{torn} bytes after it are no whole line: a crash left them, and the next line will say so"
+        ));
     }
     printer.line("the chain holds")
 }

@@ -20,6 +20,9 @@ const HEAD_BYTES: u64 = 4 << 10;
 /// Version of such a file.
 const VERSION: u32 = 1;
 
+/// Bytes of a time.
+const TIME: usize = 32;
+
 /// Digits of a hash.
 const HASH: usize = 64;
 
@@ -120,6 +123,11 @@ impl Link {
             .map_err(|error| format!("no line of an audit log: {error}"))?;
         if !is_hash(&link.prev) {
             return Err("no line of an audit log: `prev` is no SHA-256".to_owned());
+        }
+        // It is shown.
+        let is_time = |byte: u8| byte.is_ascii_digit() || b"TZ:.-".contains(&byte);
+        if link.time.len() > TIME || !link.time.bytes().all(is_time) {
+            return Err("no line of an audit log: `time` is no time".to_owned());
         }
         Ok(link)
     }

@@ -232,22 +232,11 @@ impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut is_open = true;
         while is_open {
-            // What could not be written is tried again in a while, whatever comes.
-            let is_failing = !self.waiting.is_empty();
-            let next = if is_failing {
-                messages.recv_timeout(AGAIN)
+            is_open = if self.waiting.is_empty() {
+                messages.recv().is_ok_and(|message| self.take(message)) && self.batch(messages)
             } else {
-                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                self.gather(messages)
             };
-            match next {
-                Ok(message) => is_open = self.take(message),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => is_open = false,
-            }
-            while is_open && self.waiting.len() < BATCH {
-                let Ok(message) = messages.try_recv() else { break };
-                is_open = self.take(message);
-            }
             self.write();
         }
         if let Err(error) = self.keep_head() {
@@ -255,6 +244,33 @@ impl Writer {
         }
         if !self.waiting.is_empty() {
             tracing::error!("{} lines of the audit log were not written", self.waiting.len());
+        }
+    }
+
+    /// Takes what waits already; whether more is to come.
+    fn batch(&mut self, messages: &Receiver<Message>) -> bool {
+        while self.waiting.len() < BATCH {
+            let Ok(message) = messages.try_recv() else { return true };
+            if !self.take(message) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes what comes for a while, as long as nothing can be written; whether more is to come.
+    fn gather(&mut self, messages: &Receiver<Message>) -> bool {
+        let until = Instant::now() + AGAIN;
+        loop {
+            match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(message) => {
+                    if !self.take(message) {
+                        return false;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => return true,
+            }
         }
     }
 

@@ -14,6 +14,8 @@ mod event;
 mod keep;
 mod place;
 mod request;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use chain::Head;

@@ -26,6 +26,8 @@ pub struct Report {
     pub to: String,
     /// The end of the chain.
     pub head: Head,
+    /// Bytes after it that are no whole line: what a crash left, until the next line is added.
+    pub torn: u64,
 }
 
 /// Where a chain does not hold.
@@ -57,7 +59,7 @@ pub enum Verdict {
 /// [`Error::Io`], [`Error::Config`]: what cannot be read is not judged.
 pub fn verify(root: Option<&Path>, files: &[PathBuf], exported: Option<&Head>) -> Result<Verdict> {
     let exported = exported.map(|head| Wanted::new("the head that was given", head.clone(), true));
-    let mut walk = Walk { report: None, wanted: exported.into_iter().collect() };
+    let mut walk = Walk { report: None, wanted: exported.into_iter().collect(), torn: 0 };
     // While files are measured nobody adds to them; what is added later is not looked at.
     let held = root.map_or(Ok(None), shared).map_err(|source| Error::Io {
         what: "lock the audit log of",
@@ -85,8 +87,9 @@ pub fn verify(root: Option<&Path>, files: &[PathBuf], exported: Option<&Head>) -
         }
     }
     drop(held);
-    for (path, file, length) in opened {
-        if let Some(fault) = walk.file(path, file, length)? {
+    let count = opened.len();
+    for (at, (path, file, length)) in opened.into_iter().enumerate() {
+        if let Some(fault) = walk.file(path, file, length, at + 1 == count)? {
             return Ok(Verdict::Broken(fault));
         }
     }
@@ -112,10 +115,17 @@ impl Wanted {
 struct Walk {
     report: Option<Report>,
     wanted: Vec<Wanted>,
+    torn: u64,
 }
 
 impl Walk {
-    fn file(&mut self, path: &Path, file: File, length: u64) -> Result<Option<Fault>> {
+    fn file(
+        &mut self,
+        path: &Path,
+        file: File,
+        length: u64,
+        is_last: bool,
+    ) -> Result<Option<Fault>> {
         let mut reader = BufReader::with_capacity(LINE_BYTES, file.take(length));
         let (mut line, mut number) = (Vec::new(), 0);
         loop {
@@ -131,6 +141,10 @@ impl Walk {
                 Some(line) => self.line(line),
                 None if read > LINE_BYTES => {
                     Err(format!("no line has more than {LINE_BYTES} bytes"))
+                }
+                None if is_last => {
+                    self.torn = read as u64;
+                    return Ok(None);
                 }
                 None => Err("it ends in the middle of a line".to_owned()),
             };
@@ -173,6 +187,7 @@ impl Walk {
             from: link.time.clone(),
             to: String::new(),
             head: Head::genesis(),
+            torn: 0,
         });
         report.lines += 1;
         report.to = link.time;
@@ -213,7 +228,7 @@ impl Walk {
                 let line = report.map_or(0, |report| report.lines);
                 Verdict::Broken(Fault { file: last.to_owned(), line, what })
             }
-            (None, Some(report)) => Verdict::Holds(report),
+            (None, Some(report)) => Verdict::Holds(Report { torn: self.torn, ..report }),
             (None, None) => Verdict::Empty,
         }
     }
