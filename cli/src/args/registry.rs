@@ -24,6 +24,7 @@ pub(crate) enum RegistryCommand {
     CheckConfig(CheckConfig),
     User(User),
     Key(RegistryKey),
+    Audit(Audit),
 }
 
 /// Where a registry's data are.
@@ -182,6 +183,50 @@ pub(crate) struct UserRemove {
 pub(crate) struct UserList {
     #[command(flatten)]
     pub(crate) root: Root,
+}
+
+/// The audit log: who did what, when, from where, and what was refused
+///
+/// Its lines are chained: each holds the SHA-256 of the one before.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    pub(crate) command: AuditCommand,
+}
+
+/// The verbs of `mdl registry audit`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    Verify(AuditVerify),
+    Head(AuditHead),
+}
+
+/// Check that no line was changed, removed, added or moved
+///
+/// A log whose end was cut off, or that was written anew as a whole, is told by a head that was kept elsewhere (`--head`).
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerify {
+    /// Files, the oldest first [default: the registry's log]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// A head that must stand in the chain, as `mdl registry audit head --out` wrote it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) head: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) root: Root,
+}
+
+/// Show the end of the chain: the number of its last line and its SHA-256
+#[derive(Debug, Args)]
+pub(crate) struct AuditHead {
+    #[command(flatten)]
+    pub(crate) root: Root,
+
+    /// Write it to a file, for `verify --head`; keep it where the registry's machine cannot change it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// API keys: for programs, and for Hugging Face clients (HF_TOKEN)

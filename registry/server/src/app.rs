@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future,
     net::{IpAddr, SocketAddr},
     sync::{Arc, PoisonError, RwLock},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -14,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::{Access, Rights, Shown, Who, guarded::Guarded, token::Tokens},
+    audit::Audit,
     blob::Buffers,
     config::Config,
     log::Log,
@@ -47,6 +49,7 @@ pub(crate) struct App {
     pub(crate) bodies: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
+    pub(crate) audit: Audit,
     /// Cancelled when the registry stops: what can be gone on with later ends here.
     pub(crate) stop: CancellationToken,
     /// Work that outlives its request.
@@ -68,6 +71,7 @@ impl App {
         secret: [u8; 32],
         access: Access,
         log: Log,
+        audit: Audit,
     ) -> Self {
         let limits = &config.limits;
         Self {
@@ -81,8 +85,9 @@ impl App {
             receiving: Arc::new(Semaphore::new(limits.uploads as usize)),
             requests: Arc::new(Semaphore::new(limits.requests as usize)),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(audit.figures()),
             log,
+            audit,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             config: RwLock::new(Arc::new(config)),
@@ -143,6 +148,8 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) config: Arc<Config>,
     pub(crate) parts: Parts,
+    /// Where it came from.
+    pub(crate) client: IpAddr,
     /// How absolute addresses in the answer begin.
     pub(crate) origin: Origin,
     /// What whoever asks may do.
@@ -153,16 +160,22 @@ pub(crate) struct Call {
 
 impl Call {
     /// Calls the store, as whoever asks may see it, on a thread that may block.
-    pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T, Refusal>
+    pub(crate) fn blocking<T, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Result<T, Refusal>> + Send + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Store) -> mdl_store::Result<T> + Send + 'static,
     {
-        let (rights, demand) = (Arc::clone(&self.rights), self.app.access.demand());
-        let guarded = move |store: &dyn Store| {
-            work(&Guarded { store, rights: &rights, demand: demand.as_deref() })
-        };
-        self.app.blocking(guarded).await
+        let (app, rights) = (Arc::clone(&self.app), Arc::clone(&self.rights));
+        let demand = app.access.demand();
+        async move {
+            app.blocking(move |store| {
+                work(&Guarded { store, rights: &rights, demand: demand.as_deref() })
+            })
+            .await
+        }
     }
 
     /// What a manifest that was just pushed lacks before others see it, where the registry demands anything.

@@ -15,6 +15,7 @@ use crate::{
         token,
     },
     app::{App, Arrival, Call, now},
+    audit::Event,
     blob,
     body::Body,
     guard,
@@ -26,7 +27,10 @@ use crate::{
     serve::Active,
     views::{
         answer::Answer,
-        hf::{self, address::Address as HubAddress},
+        hf::{
+            self,
+            address::{About, Address as HubAddress},
+        },
         pages::{self, address::Address as PageAddress},
         signed::Permission,
     },
@@ -131,17 +135,23 @@ async fn admitted(
             return Err(refusal);
         }
     };
+    let (app, client) = (&Arc::clone(app), arrival.client);
     let (rights, shown) = (Arc::default(), Shown::Nothing);
-    let mut call = Call { app: Arc::clone(app), config, parts, origin, rights, shown };
-    if let Err(refusal) = known(&mut call, &place, arrival.client).await {
+    let mut call = Call { app: Arc::clone(app), config, parts, client, origin, rights, shown };
+    if let Err(refusal) = known(&mut call, &place, client).await {
+        call.not_known(&refusal).await;
         linger(app, body);
         return Err(refusal);
     }
     match place {
         Place::Oci(endpoint) => {
+            let repository = endpoint.repository().map(str::to_owned);
             let mut answer = match oci::answer(&call, endpoint, body).await {
                 Ok(answer) => answer,
-                Err(refusal) => refusal.answer(),
+                Err(refusal) => {
+                    call.refused(&refusal, repository.as_deref()).await;
+                    refusal.answer()
+                }
             };
             let name = HeaderName::from_static("docker-distribution-api-version");
             answer.headers_mut().insert(name, HeaderValue::from_static("registry/2.0"));
@@ -217,7 +227,7 @@ async fn plain(call: &Call, place: Place) -> Result<Response<Body>, Refusal> {
         Place::Page(address) => page(call, address).await,
         Place::Health => Ok(text("ok\n")),
         Place::Ready => ready(call).await,
-        Place::Token => token::answer(call),
+        Place::Token => token::answer(call).await,
         Place::Metrics => {
             if let Some(stats) = call.app.stats().await {
                 call.app.metrics.stored(&stats);
@@ -256,6 +266,7 @@ async fn hub(call: &Call, address: HubAddress, body: Incoming) -> Result<Respons
     };
     let (origin, uri) = (call.origin.clone(), call.parts.uri.clone());
     let body_type = call.header(&header::CONTENT_TYPE).unwrap_or_default().to_owned();
+    let named = address.clone();
     let asked = call.blocking(move |store| {
         let question = hf::Question {
             origin: &origin,
@@ -267,11 +278,23 @@ async fn hub(call: &Call, address: HubAddress, body: Incoming) -> Result<Respons
         };
         Ok(hf::answer(store, &question))
     });
-    found(call, asked.await?, None).await
+    let answer = asked.await?;
+    if let HubAddress::Of(name, about) = &named {
+        call.looked_at(Some(name)).await;
+        if let (About::File(revision, path), Answer::Blob { digest, .. }) = (about, &answer) {
+            let said = |event: Event| {
+                let event = event.text("repository", name.as_str()).list("tags", [revision]);
+                event.text("digest", &digest.to_string()).text("file", path)
+            };
+            call.pulled(said).await;
+        }
+    }
+    found(call, answer, None).await
 }
 
 async fn page(call: &Call, address: PageAddress) -> Result<Response<Body>, Refusal> {
     let (origin, uri) = (call.origin.clone(), call.parts.uri.clone());
+    call.looked_at(address.repository()).await;
     let asked = call.blocking(move |store| {
         Ok(pages::answer(store, &origin, &address, uri.query().unwrap_or_default()))
     });

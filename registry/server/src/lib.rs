@@ -14,6 +14,7 @@
 
 pub mod access;
 mod app;
+pub mod audit;
 mod blob;
 mod body;
 pub mod config;

@@ -254,7 +254,7 @@ fn protocol(version: Version) -> &'static str {
 }
 
 /// UTC with milliseconds, as RFC 3339 has it.
-fn stamp(time: SystemTime) -> String {
+pub(crate) fn stamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = date(days);

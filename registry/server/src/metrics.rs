@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::access::rates;
+use crate::{access::rates, audit};
 
 /// What requests are told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,7 +60,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(audit: &audit::Figures) -> Self {
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 4.0, 10));
         let seconds = Family::new_with_constructor(buckets);
         let mut metrics = Self {
@@ -83,6 +83,7 @@ impl Metrics {
             sessions: Gauge::default(),
         };
         metrics.register();
+        metrics.register_audit(audit);
         metrics
     }
 
@@ -115,6 +116,15 @@ impl Metrics {
         );
         registry.register("store_tags", "Tags of all repositories", self.tags.clone());
         registry.register("store_uploads", "Uploads not finished", self.sessions.clone());
+    }
+
+    fn register_audit(&mut self, audit: &audit::Figures) {
+        let registry = &mut self.registry;
+        registry.register("audit_lines", "Lines of the audit log", audit.lines.clone());
+        let lost = "Pulls and refusals that the audit log could not take";
+        registry.register("audit_lost_events", lost, audit.lost.clone());
+        let failing = "1 while the audit log cannot be written, and nothing can be changed";
+        registry.register("audit_failing", failing, audit.failing.clone());
     }
 
     /// A request ended.

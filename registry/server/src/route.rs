@@ -35,6 +35,14 @@ pub(crate) enum Thing {
 }
 
 impl Endpoint {
+    /// The repository that the path names, as it does.
+    pub(crate) fn repository(&self) -> Option<&str> {
+        match self {
+            Self::In(name, _) => Some(name),
+            Self::Base | Self::Catalog => None,
+        }
+    }
+
     /// Reads a path that begins with `/v2`; `None` where no endpoint is.
     pub(crate) fn read(path: &str) -> Option<Self> {
         if path.len() > PATH_BYTES {

@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Puts a manifest with one blob into a repository, as the administrator.
-    fn fill(&self, repository: &str, content: &[u8]) -> Digest {
+    pub(super) fn fill(&self, repository: &str, content: &[u8]) -> Digest {
         for blob in [content, b"{}"] {
             let path = format!("/v2/{repository}/blobs/uploads/?digest={}", Digest::of(blob));
             assert_eq!(self.ask("root", "POST", &path, blob).status, 201);
@@ -81,11 +81,11 @@ impl Scene {
     }
 
     /// A request with the password of an account; with none for `""`.
-    fn ask(&self, account: &str, method: &str, path: &str, body: &[u8]) -> Answer {
+    pub(super) fn ask(&self, account: &str, method: &str, path: &str, body: &[u8]) -> Answer {
         self.with_headers(account, method, path, &[], body)
     }
 
-    fn with_headers(
+    pub(super) fn with_headers(
         &self,
         account: &str,
         method: &str,
@@ -101,13 +101,13 @@ impl Scene {
         ask(&self.server.host, method, path, &headers, body).unwrap()
     }
 
-    fn bearer(&self, token: &str, method: &str, path: &str) -> Answer {
+    pub(super) fn bearer(&self, token: &str, method: &str, path: &str) -> Answer {
         let header = format!("Bearer {token}");
         ask(&self.server.host, method, path, &[("Authorization", &header)], b"").unwrap()
     }
 
     /// A token that an account is given for some scopes.
-    fn token(&self, account: &str, scope: &str) -> String {
+    pub(super) fn token(&self, account: &str, scope: &str) -> String {
         let answer = self.ask(account, "GET", &format!("/-/token?service=x&scope={scope}"), b"");
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["token"].as_str().unwrap().to_owned()

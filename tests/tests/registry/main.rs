@@ -5,6 +5,7 @@
 mod accounts;
 mod accounts_clients;
 mod attest;
+mod audit;
 mod bundle;
 mod bundle_hostile;
 mod client_hostile;

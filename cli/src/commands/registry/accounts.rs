@@ -5,9 +5,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use mdl_server::access::{
-    Action,
-    accounts::{Accounts, Key},
+use mdl_server::{
+    access::{
+        Action,
+        accounts::{Accounts, Key},
+    },
+    audit::{Event, Kind},
 };
 use serde::Serialize;
 
@@ -57,7 +60,10 @@ fn add_user(args: &UserAdd, settings: &Settings, printer: Printer) -> Result<(),
     let was = Accounts::change(&folder, |accounts| {
         let was = accounts.users.contains_key(&args.name);
         accounts.set_user(&args.name, password.as_deref(), args.admin)?;
-        Ok(was)
+        let kind = if was { Kind::AccountChanged } else { Kind::AccountAdded };
+        let admin = accounts.users.get(&args.name).is_some_and(|user| user.admin);
+        let event = Event::here(kind).text("user", &args.name);
+        Ok((was, Some(event.list("rights", admin.then_some("administrator")))))
     })?;
     let what = if was { "changed" } else { "added" };
     let admin = if args.admin { ", an administrator" } else { "" };
@@ -66,7 +72,14 @@ fn add_user(args: &UserAdd, settings: &Settings, printer: Printer) -> Result<(),
 
 fn remove_user(args: &UserRemove, settings: &Settings, printer: Printer) -> Result<(), Failure> {
     let folder = root(args.root.root.as_deref(), settings)?;
-    if !Accounts::change(&folder, |accounts| Ok(accounts.remove_user(&args.name)))? {
+    let removed = Accounts::change(&folder, |accounts| {
+        let own = accounts.keys.iter().filter(|(_, key)| key.user == args.name);
+        let keys: Vec<String> = own.map(|(identifier, _)| identifier.clone()).collect();
+        let was = accounts.remove_user(&args.name);
+        let event = Event::here(Kind::AccountRemoved).text("user", &args.name);
+        Ok((was, was.then(|| event.list("keys", keys))))
+    })?;
+    if !removed {
         return Err(Failure::new(format!("there is no account `{}`", args.name)));
     }
     printer.line(format!("removed the account {} and its keys", args.name))
@@ -136,10 +149,20 @@ fn add_key(args: &KeyAdd, settings: &Settings, printer: Printer) -> Result<(), F
     };
     if let Some(path) = &args.ollama {
         let line = key_text(path)?;
-        let identifier = Accounts::change(&folder, |accounts| accounts.add_ollama(key, &line))?;
+        let identifier = Accounts::change(&folder, |accounts| {
+            let event = added(&key);
+            let identifier = accounts.add_ollama(key, &line)?;
+            let event = event.text("identifier", &identifier).text("of", "Ollama");
+            Ok((identifier, Some(event)))
+        })?;
         return printer.line(format!("registered the Ollama key {identifier} of {}", args.user));
     }
-    let (identifier, key) = Accounts::change(&folder, |accounts| accounts.add_key(key))?;
+    let (identifier, key) = Accounts::change(&folder, |accounts| {
+        let event = added(&key);
+        let (identifier, secret) = accounts.add_key(key)?;
+        let event = event.text("identifier", &identifier);
+        Ok(((identifier, secret), Some(event)))
+    })?;
     let report = NewKey { identifier, key, user: args.user.clone(), expires: expires.map(day) };
     if args.root.json {
         return printer.json(&report);
@@ -153,6 +176,14 @@ fn add_key(args: &KeyAdd, settings: &Settings, printer: Printer) -> Result<(), F
     ))
 }
 
+/// What the audit log says of a new key.
+fn added(key: &Key) -> Event {
+    let event = Event::here(Kind::KeyAdded).text("user", &key.user);
+    let event = event.list("repositories", &key.repositories);
+    let event = event.list("actions", key.actions.iter().map(|it| it.name()));
+    event.list("expires", key.expires.map(day))
+}
+
 fn day(seconds: u64) -> String {
     let at = i64::try_from(seconds).ok().and_then(|it| jiff::Timestamp::from_second(it).ok());
     at.map(|at| at.to_string()).unwrap_or_default()
@@ -160,7 +191,14 @@ fn day(seconds: u64) -> String {
 
 fn revoke(args: &KeyRevoke, settings: &Settings, printer: Printer) -> Result<(), Failure> {
     let folder: &Path = &root(args.root.root.as_deref(), settings)?;
-    let was = Accounts::change(folder, |accounts| Ok(accounts.keys.remove(&args.identifier)))?;
+    let was = Accounts::change(folder, |accounts| {
+        let was = accounts.keys.remove(&args.identifier);
+        let event = was.as_ref().map(|key| {
+            let event = Event::here(Kind::KeyRevoked).text("user", &key.user);
+            event.text("identifier", &args.identifier)
+        });
+        Ok((was, event))
+    })?;
     match was {
         Some(key) => printer.line(format!("revoked the key {} of {}", args.identifier, key.user)),
         None => Err(Failure::new(format!("there is no key `{}`", args.identifier))

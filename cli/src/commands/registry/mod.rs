@@ -1,11 +1,12 @@
 //! `mdl registry`: serves models, and looks after what it keeps.
 
 mod accounts;
+mod audit;
 mod retain;
 
 use std::path::{Path, PathBuf};
 
-use mdl_server::{Config, Outcome, Outputs, Work, config::explain};
+use mdl_server::{Config, Outcome, Outputs, Server, Work, config::explain};
 use serde::Serialize;
 
 use crate::{
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Registry, settings: &Settings, printer: Printer) -> Res
         }
         RegistryCommand::User(args) => accounts::users(args, settings, printer),
         RegistryCommand::Key(args) => accounts::keys(args, settings, printer),
+        RegistryCommand::Audit(args) => audit::run(args, settings, printer),
         RegistryCommand::CheckConfig(args) => {
             for line in explain(&Config::read(&args.file)?) {
                 printer.line(line)?;
@@ -88,11 +90,18 @@ fn serve(args: &Serve, settings: &Settings, printer: Printer) -> Result<(), Fail
         config.root.get_or_insert_with(|| folder.clone());
         Ok(config)
     };
-    let ready = |addresses: &[std::net::SocketAddr]| {
-        for address in addresses {
+    let ready = |server: &Server| {
+        for address in server.addresses() {
             printer.note(format!("serving {} at {scheme}://{address}", folder.display()));
         }
-        printer.note("there are no accounts: only this machine is served, and may do everything");
+        printer.note(match server.accounts() {
+            None => "there are no accounts: only this machine is served, and may do everything"
+                .to_owned(),
+            Some(1) => "there is 1 account: whoever comes is asked who they are".to_owned(),
+            Some(count) => {
+                format!("there are {count} accounts: whoever comes is asked who they are")
+            }
+        });
     };
     let outputs = Outputs { out: printer::standard_output, err: printer::standard_error };
     Ok(mdl_server::serve(config, outputs, &again, &ready)?)

@@ -13,7 +13,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::policy::{ANONYMOUS, Action, check_pattern};
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    audit::{self, Event},
+};
 
 /// The file.
 const NAME: &str = "accounts.json";
@@ -94,6 +97,11 @@ pub(crate) fn carry(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether there are any, or ever were.
+pub(crate) fn exist(root: &Path) -> bool {
+    root.join(NAME).exists()
+}
+
 /// What tells whether the file was changed.
 pub(crate) fn mark(root: &Path) -> Option<(SystemTime, u64)> {
     let facts = fs::metadata(root.join(NAME)).ok()?;
@@ -127,11 +135,15 @@ impl Accounts {
             .map_err(|error| Error::Config { path, what: error.to_string() })
     }
 
-    /// Changes the accounts of a registry, one at a time; a server that runs takes notice by itself.
+    /// Changes the accounts of a registry, one at a time; a server that runs takes notice by itself. What `change` says of
+    /// it stands in the audit log before it is so; where it says nothing, nothing is changed.
     ///
     /// # Errors
-    /// As [`Accounts::read`], and what `change` says: then nothing is changed.
-    pub fn change<T>(root: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    /// As [`Accounts::read`], what `change` says, and where the audit log cannot be written: then nothing is changed.
+    pub fn change<T>(
+        root: &Path,
+        change: impl FnOnce(&mut Self) -> Result<(T, Option<Event>)>,
+    ) -> Result<T> {
         let io = |what, path: &Path| {
             let path = path.to_owned();
             move |source| Error::Io { what, path, source }
@@ -141,11 +153,16 @@ impl Accounts {
         let held = File::create(&lock).map_err(io("open", &lock))?;
         held.lock().map_err(io("lock", &lock))?;
         let mut accounts = Self::read(root)?;
-        let done = change(&mut accounts)?;
+        let (done, event) = change(&mut accounts)?;
+        let Some(event) = event else { return Ok(done) };
         accounts.version = 1;
         let text = serde_json::to_vec_pretty(&accounts)
             .map_err(|error| Error::Config { path: path.clone(), what: error.to_string() })?;
-        write(root, &text).map_err(io("write", &path))?;
+        audit::note_account(root, &event)?;
+        if let Err(error) = write(root, &text) {
+            let _ = audit::note_account(root, &event.refused("the accounts could not be written"));
+            return Err(io("write", &path)(error));
+        }
         Ok(done)
     }
 

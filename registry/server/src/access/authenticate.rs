@@ -194,8 +194,8 @@ impl State {
     }
 
     fn of_outside(&self, outside: Outside) -> Asked {
-        let Outside { name, mark, expires } = outside;
-        Asked::Known(self.outside(&name), Shown::Outside(Origin { mark, expires }))
+        let Outside { name, mark, subject, expires } = outside;
+        Asked::Known(self.outside(&name), Shown::Outside(Origin { mark, subject, expires }))
     }
 
     fn of_key(&self, key: &Key) -> Rights {

@@ -28,9 +28,7 @@ use std::{
     time::SystemTime,
 };
 
-use self::{
-    accounts::Accounts, demand::Demand, oidc::Issuers, passwords::Passwords, rates::Rates,
-};
+use self::{accounts::Accounts, demand::Demand, oidc::Issuers, passwords::Passwords, rates::Rates};
 use crate::{Config, Result};
 
 pub use policy::{Action, Auth, PolicyLine};

@@ -57,6 +57,9 @@ struct Claims {
 pub(crate) struct Origin {
     /// The account that it is of, as the configuration has it.
     pub(crate) mark: String,
+    /// What the issuer calls whoever it gave the token to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
     /// Seconds since 1970.
     pub(crate) expires: u64,
 }
@@ -134,7 +137,7 @@ impl Tokens {
 
 /// `GET /-/token?service=…&scope=repository:NAME:pull,push`: for whoever the request's credentials are of. Of what is
 /// asked for, the token is for what that one may do.
-pub(crate) fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
     let rights = &call.rights;
     if rights.is_anonymous() && !rights.has_any() {
         return Err(super::permit::unauthorized(call, None));
@@ -180,6 +183,12 @@ pub(crate) fn answer(call: &Call) -> Result<Response<Body>, Refusal> {
         scopes,
         catalog: asked.iter().any(|scope| scope == "registry:catalog:*"),
     };
+    let said = claims.scopes.iter().map(|(name, actions)| {
+        let actions: Vec<&str> = actions.iter().map(|action| action.name()).collect();
+        format!("repository:{name}:{}", actions.join(","))
+    });
+    let writes = claims.scopes.values().flatten().any(|action| *action != Action::Pull);
+    call.given(said.collect(), writes).await?;
     let token = call.app.tokens.seal(&claims);
     let body = json!({ "token": token, "access_token": token, "expires_in": lifetime }).to_string();
     let mut answer = Response::new(Body::whole(body.into_bytes().into()));

@@ -54,7 +54,23 @@ pub fn explain(config: &Config) -> Vec<String> {
         Some("off") => "logs no requests".to_owned(),
         _ => format!("logs requests to {} as {format}", config.access_log.to.display()),
     });
+    lines.push(audit(config));
     lines
+}
+
+/// The log of who did what.
+fn audit(config: &Config) -> String {
+    let Some(audit) = &config.audit else {
+        return "from the first account on, records who did what in audit.jsonl beside its data"
+            .to_owned();
+    };
+    if audit.is_off() {
+        return "records nowhere who did what".to_owned();
+    }
+    let to = audit.to.as_ref().map(|to| to.display().to_string());
+    let to = to.unwrap_or_else(|| "audit.jsonl beside its data".to_owned());
+    let pulls = if audit.pulls { "" } else { ", but not what is read" };
+    format!("records who did what in {to}{pulls}; `mdl registry audit verify` checks it")
 }
 
 /// Who is asked who they are, and who may do what.

@@ -2,14 +2,14 @@
 
 mod explain;
 mod public_url;
-mod rules;
 mod rates;
+mod rules;
 mod units;
 
 pub use explain::explain;
 pub use public_url::PublicUrl;
-pub use rules::{Immutable, QuotaLine, Retaining, Retention};
 pub use rates::{Net, Often, Rate, Rates};
+pub use rules::{Immutable, QuotaLine, Retaining, Retention};
 pub use units::{Bytes, Every, Span};
 
 use std::{
@@ -66,6 +66,11 @@ pub struct Config {
     pub collect: Collect,
     /// The log of requests.
     pub access_log: AccessLog,
+    /// The log of who did what.
+    pub audit: Option<AuditLog>,
+    /// SHA-256 of the file, in hex.
+    #[serde(skip)]
+    pub sha256: Option<String>,
 }
 
 /// Certificate and key, as PEM files.
@@ -146,6 +151,16 @@ pub struct AccessLog {
     pub format: LogFormat,
 }
 
+/// The log of who did what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditLog {
+    /// A file, or `off`; without it a file in the folder with the data.
+    pub to: Option<PathBuf>,
+    /// Whether manifests that are read are recorded too.
+    pub pulls: bool,
+}
+
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,6 +191,8 @@ impl Default for Config {
             keep: Keeping::default(),
             collect: Collect::default(),
             access_log: AccessLog::default(),
+            audit: None,
+            sha256: None,
         }
     }
 }
@@ -225,6 +242,19 @@ impl Default for AccessLog {
     }
 }
 
+impl Default for AuditLog {
+    fn default() -> Self {
+        Self { to: None, pulls: true }
+    }
+}
+
+impl AuditLog {
+    /// Whether there is none.
+    pub(crate) fn is_off(&self) -> bool {
+        self.to.as_ref().is_some_and(|to| to.as_os_str() == "off")
+    }
+}
+
 impl Config {
     /// Reads a file. Paths in it are relative to its folder.
     ///
@@ -240,6 +270,7 @@ impl Config {
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         config.check().map_err(wrong)?;
         config.place(path.parent().unwrap_or(Path::new("")))?;
+        config.sha256 = Some(mdl_store::Digest::of(text.as_bytes()).hex().to_owned());
         Ok(config)
     }
 
@@ -292,6 +323,9 @@ impl Config {
         if self.access_log.file().is_some() {
             beside(&mut self.access_log.to);
         }
+        if let Some(audit) = self.audit.as_mut().filter(|audit| !audit.is_off()) {
+            audit.to.iter_mut().for_each(beside);
+        }
         self.oidc.iter_mut().try_for_each(|oidc| oidc.place(folder))
     }
 
@@ -335,13 +369,14 @@ mod tests {
 
     #[test]
     fn nothing_is_needed() {
-        assert_eq!(read("").unwrap(), Config::default());
+        let sha256 = Some(mdl_store::Digest::of(b"").hex().to_owned());
+        assert_eq!(read("").unwrap(), Config { sha256, ..Config::default() });
     }
 
     #[test]
     fn paths_are_relative_to_the_file() {
         let text = "root = 'data'\nlisten = '[::1]:80'\n[tls]\ncertificate = 'c'\nkey = '/k'\n\
-                    [access_log]\nto = 'log'";
+                    [access_log]\nto = 'log'\n[audit]\nto = 'who'";
         let config = read(text).unwrap();
         assert!(config.root.as_ref().unwrap().is_absolute());
         assert!(config.root.unwrap().ends_with("data"));
@@ -349,6 +384,9 @@ mod tests {
         assert!(tls.certificate.is_absolute());
         assert_eq!(tls.key, Path::new("/k"));
         assert!(config.access_log.to.ends_with("log") && config.access_log.to.is_absolute());
+        let audit = config.audit.unwrap();
+        assert!(audit.pulls && audit.to.is_some_and(|to| to.is_absolute() && to.ends_with("who")));
+        assert!(read("[audit]\nto = 'off'").unwrap().audit.unwrap().is_off());
     }
 
     #[test]

@@ -4,8 +4,15 @@ use std::{io, path::Path};
 
 use mdl_store::{Found, FsStore, Limits};
 
-use super::words::{Outcome, Work, done};
-use crate::{Error, Result, access::accounts};
+use super::{
+    carry_head, event,
+    words::{Outcome, Work, done},
+};
+use crate::{
+    Error, Result,
+    access::accounts,
+    audit::{self, Event, Kind},
+};
 
 pub(super) fn run(root: &Path, work: &Work) -> Result<Outcome> {
     // To look after a registry must not make one.
@@ -17,7 +24,12 @@ pub(super) fn run(root: &Path, work: &Work) -> Result<Outcome> {
         return Err(Error::NoRules(root.to_owned()));
     }
     let store = FsStore::open(root, Limits::default())?;
-    Ok(done(&store, work)?)
+    let outcome = done(&store, work)?;
+    if let Some(event) = event(work, &outcome) {
+        audit::note(root, &event.by_user(rustix::process::geteuid().as_raw()))?;
+    }
+    carry_head(root, work)?;
+    Ok(outcome)
 }
 
 /// Makes the data of a registry in a folder that holds none, from a backup.
@@ -31,5 +43,8 @@ pub fn restore(root: &Path, from: &Path) -> Result<Found> {
         path: root.to_owned(),
         source,
     })?;
+    audit::restored(from, root)?;
+    let event = Event::here(Kind::Restore).text("folder", &from.to_string_lossy());
+    audit::note(root, &event.count("blobs", found.blobs).count("bytes", found.bytes))?;
     Ok(found)
 }

@@ -19,7 +19,10 @@ use tokio::{
     net::UnixListener,
 };
 
-use super::words::{Outcome, Question, Reply, Said, VERSION, Work, done};
+use super::{
+    carry_head, event,
+    words::{Outcome, Question, Reply, Said, VERSION, Work, done},
+};
 use crate::{Error, Result, app::App};
 
 /// The socket's name.
@@ -101,10 +104,18 @@ async fn serve(app: &Arc<App>, mut stream: tokio::net::UnixStream) -> io::Result
     let said = match serde_json::from_str::<Question>(&line) {
         Ok(question) if question.version == VERSION => {
             let files = app.files.clone();
-            let asked = question.work.or_as_configured(&app.config());
+            let asked = question.work.clone().or_as_configured(&app.config());
             let work = tokio::task::spawn_blocking(move || done(&files, &asked));
             match work.await {
-                Ok(Ok(outcome)) => Said::from(outcome),
+                Ok(Ok(outcome)) => {
+                    if let Some(event) = event(&question.work, &outcome) {
+                        app.noted_durably(event.by_user(peer)).await;
+                    }
+                    match carry_head(app.files.root(), &question.work) {
+                        Ok(()) => Said::from(outcome),
+                        Err(error) => Said::Failed(error.to_string()),
+                    }
+                }
                 Ok(Err(error)) => Said::Failed(error.to_string()),
                 Err(failed) => Said::Failed(failed.to_string()),
             }

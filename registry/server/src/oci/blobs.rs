@@ -6,6 +6,7 @@ use mdl_store::{Digest, Error, Name};
 use super::{Answer, empty, repo, set};
 use crate::{
     app::{Call, now},
+    audit::{Event, Kind},
     blob,
     refusal::Refusal,
     views::{
@@ -20,7 +21,12 @@ pub(super) async fn answer(call: &Call, name: &str, digest: Digest) -> Answer {
         Method::GET | Method::HEAD => read(call, read_from(call, name).await?, digest).await,
         Method::DELETE => {
             let repo = repo(call, name)?;
-            call.blocking(move |store| store.delete_blob(&repo, &digest)).await?;
+            let said = (repo.to_string(), digest.to_string());
+            let deleted = call.blocking(move |store| store.delete_blob(&repo, &digest));
+            let say = move |(): &(), event: Event| {
+                Some(event.text("repository", &said.0).text("digest", &said.1))
+            };
+            call.changed(Kind::Delete, deleted, say).await?;
             Ok(empty(StatusCode::ACCEPTED))
         }
         _ => Err(Refusal::method("GET, HEAD, DELETE")),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::{Answer, created, empty, repo, set};
 use crate::{
     app::Call,
+    audit::{Event, Kind},
     blob::POLICY,
     body::Body,
     receive::{Incoming, small},
@@ -46,15 +47,32 @@ async fn read(call: &Call, name: &str, reference: Reference) -> Answer {
     let docker = ollama::wants_docker(headers);
     let named = if docker || ollama::is_ollama(headers) { None } else { Some(route::name(name)?) };
     let name = name.to_owned();
+    let tag = match &reference {
+        Reference::Tag(tag) => Some(tag.clone()),
+        Reference::Digest(_) => None,
+    };
     let stored = call.blocking(move |store| {
         let repo = match named {
             Some(repo) => repo,
             None => ollama::repository(store, &name).ok_or(Error::NameInvalid(name))?,
         };
         let stored = store.manifest(&repo, &reference)?;
-        if docker { ollama::manifest(store, &repo, stored) } else { Ok(stored) }
+        let digest = stored.digest.clone();
+        let stored = if docker { ollama::manifest(store, &repo, stored)? } else { stored };
+        Ok((repo, digest, stored))
     });
-    Ok(shown(call, stored.await?))
+    let (repo, digest, stored) = stored.await?;
+    let answer = shown(call, stored);
+    if answer.status() == StatusCode::OK {
+        call.pulled(|event| pulled(event, &repo, tag.as_ref(), &digest, docker)).await;
+    }
+    Ok(answer)
+}
+
+/// What the audit log says of a manifest that was read: which was pushed, whatever was made of it.
+fn pulled(event: Event, repo: &Name, tag: Option<&Tag>, digest: &Digest, docker: bool) -> Event {
+    let event = event.text("repository", repo.as_str()).list("tags", tag.map(Tag::as_str));
+    event.text("digest", &digest.to_string()).maybe("view", docker.then_some("ollama"))
 }
 
 fn shown(call: &Call, stored: StoredManifest) -> Response<Body> {
@@ -109,7 +127,12 @@ async fn put(call: &Call, repo: Name, reference: Reference, body: Incoming) -> A
             Ok((digest, links.subject, pushed.lacking))
         }
     });
-    let (digest, subject, lacking) = put.await?;
+    let said = (repo.to_string(), tags.clone());
+    let pushed = call.changed(Kind::Push, put, move |(digest, ..), event| {
+        let event = event.text("repository", &said.0).list("tags", said.1.iter().map(Tag::as_str));
+        Some(event.text("digest", &digest.to_string()))
+    });
+    let (digest, subject, lacking) = pushed.await?;
     // What refers to another is there with that.
     let hidden = match &subject {
         None => call.lacks(&repo, tags.first(), &digest).await?,
@@ -201,11 +224,19 @@ fn demanded(lack: &str) -> String {
 }
 
 async fn delete(call: &Call, repo: Name, reference: Reference) -> Answer {
+    let said = (repo.to_string(), reference.clone());
     let delete = call.blocking(move |store| match &reference {
         Reference::Tag(tag) => store.delete_tag(&repo, tag),
         Reference::Digest(digest) => store.delete_manifest(&repo, digest),
     });
-    delete.await?;
+    let deleted = call.changed(Kind::Delete, delete, move |(), event| {
+        let event = event.text("repository", &said.0);
+        Some(match &said.1 {
+            Reference::Tag(tag) => event.list("tags", [tag.as_str()]),
+            Reference::Digest(digest) => event.text("digest", &digest.to_string()),
+        })
+    });
+    deleted.await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
 

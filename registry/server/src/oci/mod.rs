@@ -48,6 +48,11 @@ pub(crate) async fn answer(call: &Call, endpoint: Endpoint, body: Incoming) -> A
         linger(&call.app, body);
         return Err(refusal);
     }
+    let read = matches!(call.parts.method, Method::GET | Method::HEAD);
+    if !read && let Err(refusal) = call.may_change() {
+        linger(&call.app, body);
+        return Err(refusal);
+    }
     let takes_body = matches!(&endpoint, Endpoint::In(_, Thing::Uploads | Thing::Upload(_)))
         || call.parts.method == Method::PUT;
     let body = if takes_body {
@@ -56,7 +61,6 @@ pub(crate) async fn answer(call: &Call, endpoint: Endpoint, body: Incoming) -> A
         linger(&call.app, body);
         None
     };
-    let read = matches!(call.parts.method, Method::GET | Method::HEAD);
     match (endpoint, body) {
         (
             Endpoint::Base | Endpoint::Catalog | Endpoint::In(_, Thing::Tags | Thing::Referrers(_)),

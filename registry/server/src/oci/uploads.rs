@@ -1,5 +1,7 @@
 //! Uploads: begun, gone on with, finished, cancelled.
 
+use std::sync::Arc;
+
 use http::{Method, Response, StatusCode, header};
 use http_body::Body as _;
 use mdl_store::{Algorithm, Digest, Error, Name, Store, UploadId, UploadStatus};
@@ -7,6 +9,7 @@ use mdl_store::{Algorithm, Digest, Error, Name, Store, UploadId, UploadStatus};
 use super::{Answer, created, empty, set};
 use crate::{
     app::Call,
+    audit::Kind,
     body::Body,
     receive::{Chunk, Incoming, Received, linger, receive},
     refusal::Refusal,
@@ -27,7 +30,12 @@ pub(super) async fn begin(call: &Call, repo: Name, body: Incoming) -> Answer {
         let to = repo.clone();
         let named = digest.clone();
         let mounted = call.blocking(move |store| mount_blob(store, from, &to, &named));
-        if mounted.await? {
+        let said = (repo.to_string(), digest.to_string());
+        let mounted = call.changed(Kind::Mount, mounted, move |from, event| {
+            let event = event.text("repository", &said.0).text("digest", &said.1);
+            from.as_ref().map(|from| event.text("from", from.as_str()))
+        });
+        if mounted.await?.is_some() {
             linger(&call.app, body);
             return Ok(made(call, &repo, &digest));
         }
@@ -55,23 +63,23 @@ fn algorithm(call: &Call, digest: Option<&Digest>) -> Result<Algorithm, Refusal>
     })
 }
 
-/// Whether a blob could be mounted: from the repository that is named, or without a name from any that holds it.
+/// From where a blob could be mounted: from the repository that is named, or without a name from any that holds it.
 fn mount_blob(
     store: &dyn Store,
     from: Option<mdl_store::Result<Name>>,
     to: &Name,
     digest: &Digest,
-) -> mdl_store::Result<bool> {
+) -> mdl_store::Result<Option<Name>> {
     let from = match from {
         Some(Ok(from)) => vec![from],
         // Nothing is in a repository that cannot be.
-        Some(Err(_)) => return Ok(false),
+        Some(Err(_)) => return Ok(None),
         None => store.holders(digest, 1)?,
     };
-    let Some(from) = from.first() else { return Ok(false) };
-    match store.mount_blob(from, to, digest) {
-        Ok(()) => Ok(true),
-        Err(Error::BlobUnknown { .. }) => Ok(false),
+    let Some(from) = from.into_iter().next() else { return Ok(None) };
+    match store.mount_blob(&from, to, digest) {
+        Ok(()) => Ok(Some(from)),
+        Err(Error::BlobUnknown { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -258,9 +266,15 @@ fn chunk(
 
 async fn finish(call: &Call, repo: Name, id: UploadId, digest: Digest) -> Answer {
     let named = (repo.clone(), id.clone(), digest.clone());
-    let finished = call.app.alone(&id, move |store| {
-        let (repo, id, digest) = &named;
-        store.finish_upload(repo, id, digest)
+    let app = Arc::clone(&call.app);
+    let finished = async move {
+        let (_, id, _) = &named;
+        let work = named.clone();
+        app.alone(id, move |store| store.finish_upload(&work.0, &work.1, &work.2)).await
+    };
+    let said = (repo.to_string(), digest.to_string());
+    let finished = call.changed(Kind::Upload, finished, move |_, event| {
+        Some(event.text("repository", &said.0).text("digest", &said.1))
     });
     finished.await?;
     Ok(made(call, &repo, &digest))

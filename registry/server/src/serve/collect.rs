@@ -7,7 +7,10 @@ use std::{
 
 use mdl_store::Maintain as _;
 
-use crate::app::{App, now};
+use crate::{
+    app::{App, now},
+    audit,
+};
 
 /// How often it looks whether it is time: the interval may have been changed.
 const LOOK: Duration = Duration::from_secs(30);
@@ -23,6 +26,9 @@ async fn retain(app: &Arc<App>) {
         tokio::task::spawn_blocking(move || files.retain(&retaining.choice(now()), false));
     match retained.await {
         Ok(Ok(gone)) => {
+            if !gone.is_empty() {
+                app.noted(audit::Event::retained(&gone));
+            }
             for (repository, tags) in gone {
                 let names: Vec<&str> = tags.iter().map(|it| it.tag.as_str()).collect();
                 tracing::info!("tags of {repository} are kept no longer: {}", names.join(", "));
@@ -58,6 +64,7 @@ pub(super) async fn run(app: Arc<App>) {
             Ok(found) => {
                 app.metrics.collections.inc();
                 app.metrics.collected.inc_by(found.bad_bytes);
+                app.noted(audit::Event::collected(&found));
                 tracing::info!("collected {} blobs, {} bytes", found.bad_blobs, found.bad_bytes);
             }
             Err(error) => tracing::error!("a collection failed: {error}"),

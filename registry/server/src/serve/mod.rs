@@ -19,7 +19,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::tls::Secrets;
-use crate::{Config, Error, Outputs, Result, access::Access, app::App, control, log::Log};
+use crate::{
+    Config, Error, Outputs, Result,
+    access::Access,
+    app::App,
+    audit::{Audit, Event, Kind},
+    control,
+    log::Log,
+};
 
 /// How long what was received is given to become durable when the registry stops.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -70,7 +77,8 @@ impl Server {
         })??;
         let listeners = listen::bind(&config.listen, &found).await?;
         let log = Log::open(&config.access_log, outputs)?;
-        let app = Arc::new(App::new(config, store, secret, access, log));
+        let audit = Audit::open(&root, &config, access.is_on())?;
+        let app = Arc::new(App::new(config, store, secret, access, log, audit));
         let addresses = listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
         let server = Self {
             app,
@@ -80,6 +88,7 @@ impl Server {
             cut: CancellationToken::new(),
         };
         control::open(&server.app, &root)?;
+        server.app.noted(said(Kind::Started, &server.app.config()));
         server.begin(listeners);
         Ok(server)
     }
@@ -105,6 +114,12 @@ impl Server {
         &self.addresses
     }
 
+    /// How many accounts there are; `None` where nobody is asked who they are.
+    pub fn accounts(&self) -> Option<usize> {
+        let state = self.app.access.state(&self.app.config());
+        state.on.then(|| state.accounts.users.len())
+    }
+
     /// Takes another configuration, as far as that goes while it serves, and says what will wait for a restart.
     /// Certificates are read again, and the log is opened anew, in any case.
     ///
@@ -114,6 +129,7 @@ impl Server {
         self.secrets.reread(config.tls.as_ref())?;
         self.app.log.reopen(&config.access_log)?;
         self.app.files.obey(config.store_rules())?;
+        self.app.audit.reopen(&config, self.app.access.is_on())?;
         let old = self.app.config();
         let waits = [
             (old.listen != config.listen, "listen"),
@@ -129,6 +145,7 @@ impl Server {
         config.limits.clone_from(&old.limits);
         config.keep.clone_from(&old.keep);
         self.app.reconfigure(config);
+        self.app.noted(said(Kind::Configured, &self.app.config()));
         Ok(waits.into_iter().filter(|(differs, _)| *differs).map(|(_, name)| name).collect())
     }
 
@@ -151,11 +168,13 @@ impl Server {
         if tokio::time::timeout(CLOSING, closing).await.is_err() {
             tracing::warn!("work in the background is cut off");
         }
+        app.noted(Event::new(Kind::Stopped));
+        app.audit.close();
         app.log.close();
     }
 }
 
-/// Serves until SIGTERM or SIGINT. At SIGHUP `again` gives the configuration anew. `ready` hears where it listens.
+/// Serves until SIGTERM or SIGINT. At SIGHUP `again` gives the configuration anew. `ready` hears of the server when it listens.
 ///
 /// # Errors
 /// As [`Server::start`].
@@ -163,7 +182,7 @@ pub fn serve(
     config: Config,
     outputs: Outputs,
     again: &dyn Fn() -> Result<Config>,
-    ready: &dyn Fn(&[SocketAddr]),
+    ready: &dyn Fn(&Server),
 ) -> Result<()> {
     raise_limit();
     keep_memory();
@@ -176,7 +195,7 @@ pub fn serve(
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let server = Server::start(config, outputs).await?;
-        ready(server.addresses());
+        ready(&server);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -194,6 +213,13 @@ pub fn serve(
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// What the audit log says of a configuration.
+fn said(kind: Kind, config: &Config) -> Event {
+    Event::new(kind)
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .maybe("configuration", config.sha256.as_deref())
 }
 
 fn reload(server: &Server, again: &dyn Fn() -> Result<Config>) {

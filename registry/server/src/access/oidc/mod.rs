@@ -42,12 +42,17 @@ struct Account {
     mark: String,
 }
 
+/// Characters of a subject that are kept.
+const SUBJECT_CHARS: usize = 256;
+
 /// Whose a token is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outside {
     pub(crate) name: String,
     /// As [`Issuers::named`] takes it.
     pub(crate) mark: String,
+    /// What the issuer calls whoever it gave the token to.
+    pub(crate) subject: Option<String>,
     /// When the token ends, in seconds since 1970.
     pub(crate) expires: u64,
 }
@@ -129,7 +134,9 @@ impl Issuer {
         let mut accounts = self.accounts.iter();
         let fits = |it: &&Account| it.claims.iter().all(|(name, fit)| claims.fits(name, fit));
         let account = accounts.find(fits).ok_or(Why::Account)?;
-        Ok(Outside { name: account.name.clone(), mark: account.mark.clone(), expires })
+        let subject = claims.text("sub").map(|it| it.chars().take(SUBJECT_CHARS).collect());
+        let (name, mark) = (account.name.clone(), account.mark.clone());
+        Ok(Outside { name, mark, subject, expires })
     }
 }
 

@@ -23,6 +23,14 @@ pub(crate) enum Address {
 }
 
 impl Address {
+    /// The repository that the page is about.
+    pub(crate) fn repository(&self) -> Option<&Name> {
+        match self {
+            Self::Repository(name) | Self::Model(name, _) => Some(name),
+            Self::Home | Self::Style | Self::Icon | Self::Nothing => None,
+        }
+    }
+
     /// Reads a path.
     pub(crate) fn read(path: &str) -> Self {
         let decoded = percent_decode_str(path).decode_utf8();
