@@ -102,8 +102,8 @@ impl Scene {
 
     /// What the token endpoint answers.
     fn exchange(&self, authorization: &str, scopes: &[&str]) -> Answer {
-        let scopes: String = scopes.iter().map(|scope| format!("&scope={scope}")).collect();
-        self.ask(authorization, "GET", &format!("/-/token?service=x{scopes}"))
+        let scopes = scopes.join("&scope=");
+        self.ask(authorization, "GET", &format!("/-/token?service=x&scope={scopes}"))
     }
 }
 
