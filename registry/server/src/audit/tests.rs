@@ -28,7 +28,7 @@ impl Scene {
     /// With a log of so many lines.
     fn with(lines: u64) -> Self {
         let scene = Self::new();
-        scene.add(&mut scene.log(), 0..lines);
+        Scene::add(&mut scene.log(), 0..lines);
         scene
     }
 
@@ -44,7 +44,7 @@ impl Scene {
         Log::new(self.root(), &self.path())
     }
 
-    fn add(&self, log: &mut Log, numbers: std::ops::Range<u64>) -> Head {
+    fn add(log: &mut Log, numbers: std::ops::Range<u64>) -> Head {
         let mut head = None;
         for number in numbers {
             let event = Event::new(Kind::Push).text("repository", "a/b").count("number", number);
@@ -70,6 +70,10 @@ impl Scene {
     fn own(&self) -> Verdict {
         verify(Some(self.root()), &[], None).unwrap()
     }
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.join("\n") + "\n"
 }
 
 fn held(verdict: &Verdict) -> (u64, u64, u64) {
@@ -111,7 +115,7 @@ fn what_a_crash_left_is_cut_off_and_told_of() {
         let verdict = scene.own();
         let Verdict::Holds(report) = &verdict else { panic!("{verdict:?}") };
         assert_eq!((report.lines, report.torn), (2, torn.len() as u64));
-        scene.add(&mut scene.log(), 0..1);
+        Scene::add(&mut scene.log(), 0..1);
         assert_eq!(held(&scene.own()), (1, 4, 4));
         let cut = &scene.lines()[2];
         assert!(cut.contains("\"event\":\"cut\""), "{cut}");
@@ -120,7 +124,7 @@ fn what_a_crash_left_is_cut_off_and_told_of() {
     // Nothing but a torn first line.
     let scene = Scene::new();
     fs::write(scene.path(), "{\"se").unwrap();
-    scene.add(&mut scene.log(), 0..1);
+    Scene::add(&mut scene.log(), 0..1);
     assert_eq!(held(&scene.own()), (1, 2, 2));
 }
 
@@ -147,9 +151,9 @@ fn several_write_at_once() {
     let scene = Scene::new();
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| scene.add(&mut scene.log(), 0..50));
+            scope.spawn(|| Scene::add(&mut scene.log(), 0..50));
             // One that looks anew for every line, as commands do.
-            scope.spawn(|| (0..50).for_each(|_| drop(scene.add(&mut scene.log(), 0..1))));
+            scope.spawn(|| (0..50).for_each(|_| drop(Scene::add(&mut scene.log(), 0..1))));
         }
     });
     assert_eq!(held(&scene.own()), (1, 400, 400));
@@ -159,12 +163,12 @@ fn several_write_at_once() {
 fn a_log_that_was_renamed_goes_on_in_a_new_file() {
     let scene = Scene::new();
     let mut server = scene.log();
-    scene.add(&mut server, 0..3);
+    Scene::add(&mut server, 0..3);
     let old = scene.root().join("audit.jsonl.1");
     fs::rename(scene.path(), &old).unwrap();
     // A command comes first, which never saw the old one; then the server, which has it open.
-    scene.add(&mut scene.log(), 3..4);
-    scene.add(&mut server, 4..6);
+    Scene::add(&mut scene.log(), 3..4);
+    Scene::add(&mut server, 4..6);
     assert_eq!(held(&scene.own()), (4, 3, 6));
     let both = verify(None, &[old.clone(), scene.path()], None).unwrap();
     assert_eq!(held(&both), (1, 6, 6));
@@ -173,7 +177,7 @@ fn a_log_that_was_renamed_goes_on_in_a_new_file() {
     // Emptied in its place.
     fs::copy(scene.path(), scene.root().join("audit.jsonl.2")).unwrap();
     fs::write(scene.path(), "").unwrap();
-    scene.add(&mut server, 6..7);
+    Scene::add(&mut server, 6..7);
     let all = [old, scene.root().join("audit.jsonl.2"), scene.path()];
     assert_eq!(held(&verify(None, &all, None).unwrap()), (1, 7, 7));
 }
@@ -184,8 +188,7 @@ fn every_single_tampering_is_told() {
     let (whole, lines) = (scene.text(), scene.lines());
     let exported = head(scene.root()).unwrap().unwrap();
     let with = |lines: &[String]| {
-        fs::write(scene.path(), lines.iter().map(|line| format!("{line}\n")).collect::<String>())
-            .unwrap();
+        fs::write(scene.path(), joined(lines)).unwrap();
         scene.judged(None)
     };
     // A byte.
@@ -219,7 +222,7 @@ fn every_single_tampering_is_told() {
     }
     // The beginning: an older head tells, where there is one.
     let old = Head::after(2, lines[1].as_bytes());
-    let cut: String = lines[4..].iter().map(|line| format!("{line}\n")).collect();
+    let cut = joined(&lines[4..]);
     fs::write(scene.path(), cut).unwrap();
     assert_eq!(held(&scene.judged(Some(&exported))), (5, 2, 6));
     let (_, what) = fault(scene.judged(Some(&old)));
@@ -243,12 +246,12 @@ fn every_single_tampering_is_told() {
 fn a_log_that_was_cut_while_nobody_looked_keeps_its_gap() {
     let scene = Scene::new();
     let mut server = scene.log();
-    scene.add(&mut server, 0..6);
-    let short: String = scene.lines()[..3].iter().map(|line| format!("{line}\n")).collect();
+    Scene::add(&mut server, 0..6);
+    let short = joined(&scene.lines()[..3]);
     fs::write(scene.path(), short).unwrap();
     // By the server that wrote it, and by one that begins.
-    scene.add(&mut server, 6..7);
-    scene.add(&mut scene.log(), 7..8);
+    Scene::add(&mut server, 6..7);
+    Scene::add(&mut scene.log(), 7..8);
     let (line, what) = fault(scene.judged(None));
     assert!(line == 4 && what.contains("number is 7, expected 4"), "{what}");
 }
