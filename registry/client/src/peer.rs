@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode};
 use mdl_store::Name;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -221,9 +221,18 @@ impl Peer {
     }
 
     async fn unauthorized(&self, answer: Response) -> Error {
+        let forbidden = answer.status() == StatusCode::FORBIDDEN;
         let detail = answer.detail().await;
         let detail = if detail.is_empty() { "not allowed".to_owned() } else { detail };
         match &self.identity {
+            // It knows who asks, or does not care.
+            Identity::Registry(_) if forbidden => {
+                let host = self.host.clone();
+                let hint = format!(
+                    "ask whoever runs {host}, or `mdl login {host}` as somebody who may do this"
+                );
+                Error::Unauthorized { host, detail, hint }
+            }
             Identity::Registry(auth) => auth.refused(&detail),
             Identity::Token(token) => {
                 let hint = match token {

@@ -205,7 +205,7 @@ fn what_nobody_signed_is_there_for_those_who_push_alone() {
     }
     assert_eq!(lists("bob"), [true; 3]);
     assert_eq!(scene.get("bob", &referrers).json()["manifests"].as_array().unwrap().len(), 4);
-    let to = ["pull", &scene.at("acme/tiny:v1"), "--to", "out", "--key", "release.pub"];
+    let to = ["pull", &scene.at("acme/tiny:v1"), "--to", "out", "--trust", "trust.toml"];
     scene.says("bob", &to);
     assert!(scene.place.path("out/model.safetensors").exists());
     // A repository that no rule is for shows nothing to those who only pull; its own people see it.

@@ -126,7 +126,7 @@ fn retention_is_tried_and_then_done() {
     for tag in ["1", "2", "3", "4", "keep"] {
         let folder = place.path(tag);
         fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("weights.safetensors"), tag).unwrap();
+        fs::write(folder.join("notes.txt"), tag).unwrap();
         place.says(&["push", tag, &server.at(&format!("ci/m:{tag}")), "--quiet"]);
     }
     place.says(&["push", "1", &server.at("other:1"), "--quiet"]);
