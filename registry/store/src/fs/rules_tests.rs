@@ -25,9 +25,21 @@ fn used(store: &FsStore) -> Vec<u64> {
     store.used().iter().map(|it| it.bytes).collect()
 }
 
+/// An upload of these bytes, which is given up where it fails.
 fn put(store: &FsStore, repo: &str, bytes: &[u8]) -> Result<Digest> {
-    let digest = Digest::of(bytes);
-    store.put_blob(&name(repo), &digest, bytes).map(|()| digest)
+    let (repo, digest) = (name(repo), Digest::of(bytes));
+    let id = store.begin_upload(&repo, Algorithm::Sha256)?;
+    let upload = || {
+        let mut writer = store.write_upload(&repo, &id, 0)?;
+        writer.write(bytes)?;
+        writer.close()?;
+        store.finish_upload(&repo, &id, &digest)
+    };
+    let done = upload();
+    if done.is_err() {
+        store.cancel_upload(&repo, &id).unwrap();
+    }
+    done.map(|_| digest)
 }
 
 /// A manifest of these bytes that uses a blob and refers to a manifest.
@@ -81,6 +93,10 @@ fn what_a_quota_covers_is_counted_once_and_to_the_byte() {
     ));
     assert_eq!(used(&store), [20, 25, 0], "what was refused is not counted");
     assert_eq!(store.scrub().unwrap().problems, Vec::<String>::new());
+    // What a view puts there is counted, and goes with what it was made for.
+    store.put_blob(&name("acme/c"), &Digest::of(b"a view"), b"a view").unwrap();
+    assert_eq!(used(&store), [26, 31, 0]);
+    store.delete_blob(&name("acme/c"), &Digest::of(b"a view")).unwrap();
     // It is free again when the last who holds it gives it up.
     for repo in ["acme/old", "acme"] {
         store.delete_blob(&name(repo), &before).unwrap();
