@@ -115,6 +115,30 @@ fn what_says_to_be_too_large_is_refused_before_it_comes_and_a_program_hears_why(
     insta::assert_snapshot!("rules_quota", said);
     assert_eq!(server.get("/v2/small/tiny/manifests/v1").status, 404);
     place.says(&["push", "data/tiny", &server.at("other/tiny:v1"), "--quiet"]);
+    let report = super::json(&place, &["registry", "stats", "--root", "root"]);
+    let used = &report["quotas"][0];
+    assert_eq!((&used["prefix"], &used["limit"]), (&"small".into(), &1_048_576.into()));
+    assert!(used["bytes"].as_u64().unwrap() < 1 << 20, "{used}");
+}
+
+#[test]
+fn what_is_there_is_read_also_where_its_quota_is_used_up() {
+    let place = Place::new();
+    place.says(&["convert", "data/tiny", "tiny.gguf", "--quiet"]);
+    let server = Server::start(&place.path("root"));
+    place.says(&["push", "tiny.gguf", &server.at("acme/tiny:v1"), "--quiet"]);
+    drop(server);
+    let settings = "[[quota]]\nprefix = 'acme'\nbytes = 1\n";
+    let server = Server::with(&place.path("root"), "127.0.0.1:0", settings);
+    // What Ollama needs is made, and kept, when it is asked for first.
+    let accept = [("Accept", "application/vnd.docker.distribution.manifest.v2+json")];
+    let answer = server.ask("GET", "/v2/acme/tiny/manifests/v1", &accept, b"");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some(accept[0].1)));
+    let config = answer.json()["config"]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(server.get(&format!("/v2/acme/tiny/blobs/{config}")).status, 200);
+    assert_eq!(server.get("/acme/tiny").status, 200);
+    assert_eq!(server.get("/api/models/acme/tiny").status, 200);
+    refused(&server.ask("POST", "/v2/acme/tiny/blobs/uploads/", &[], b""), "may hold 1 bytes");
 }
 
 #[test]

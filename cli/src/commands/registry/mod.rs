@@ -176,17 +176,33 @@ fn scrubbed(outcome: &Outcome, json: bool, printer: Printer) -> Result<(), Failu
 
 /// The shape of `stats --json`.
 #[derive(Debug, Serialize)]
-struct Counted {
+struct Counted<'a> {
     version: u32,
     blobs: u64,
     bytes: u64,
     manifests: u64,
     tags: u64,
     uploads: u64,
+    quotas: Vec<QuotaUsed<'a>>,
+}
+
+/// How far a quota is used up.
+#[derive(Debug, Serialize)]
+struct QuotaUsed<'a> {
+    prefix: &'a str,
+    limit: u64,
+    bytes: u64,
+}
+
+impl<'a> QuotaUsed<'a> {
+    fn of(used: &'a mdl_store::Used) -> Self {
+        let (prefix, limit) = (used.quota.prefix.as_str(), used.quota.bytes);
+        Self { prefix, limit, bytes: used.bytes }
+    }
 }
 
 fn counted(outcome: &Outcome, json: bool, printer: Printer) -> Result<(), Failure> {
-    let Outcome::Stats(stats) = outcome else { return Err(unexpected()) };
+    let Outcome::Stats(stats, used) = outcome else { return Err(unexpected()) };
     if json {
         return printer.json(&Counted {
             version: 1,
@@ -195,12 +211,19 @@ fn counted(outcome: &Outcome, json: bool, printer: Printer) -> Result<(), Failur
             manifests: stats.manifests,
             tags: stats.tags,
             uploads: stats.uploads,
+            quotas: used.iter().map(QuotaUsed::of).collect(),
         });
     }
     printer.line(format!("blobs      {} ({})", stats.blobs, Size(stats.bytes)))?;
     printer.line(format!("manifests  {}", stats.manifests))?;
     printer.line(format!("tags       {}", stats.tags))?;
-    printer.line(format!("uploads    {} under way", stats.uploads))
+    printer.line(format!("uploads    {} under way", stats.uploads))?;
+    for it in used {
+        let place = if it.quota.prefix.is_empty() { "all" } else { it.quota.prefix.as_str() };
+        let (held, limit) = (Size(it.bytes), Size(it.quota.bytes));
+        printer.line(format!("quota      {held} of {limit} in {place}"))?;
+    }
+    Ok(())
 }
 
 /// The shape of `backup --json` and `restore --json`.

@@ -6,7 +6,7 @@
 //! A blob is there where a manifest is that uses it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Mutex, PoisonError},
 };
@@ -21,8 +21,8 @@ use crate::{Error as ServerError, views::derive};
 const KEPT: usize = 20_000;
 /// Times of tags that are kept in memory; the others are in the file.
 const TIMES: usize = 100_000;
-/// How far from a manifest to what makes it visible: an index of indexes, a signature of a signature.
-const DEPTH: usize = 4;
+/// Manifests that are looked at on the way from a digest to what makes it visible.
+const LOOKED_AT: usize = 1_000;
 /// Bytes of a bundle.
 const BUNDLE_BYTES: usize = 4 << 20;
 
@@ -87,36 +87,35 @@ impl Demand {
 
     /// Whether a manifest is there by its digest for everybody who may pull.
     pub(crate) fn shows(&self, store: &dyn Store, repo: &Name, digest: &Digest) -> Result<bool> {
-        self.shows_within(store, repo, digest, DEPTH)
-    }
-
-    fn shows_within(
-        &self,
-        store: &dyn Store,
-        repo: &Name,
-        digest: &Digest,
-        depth: usize,
-    ) -> Result<bool> {
-        if self.judged(store, repo, None, digest)?.trusted {
-            return Ok(true);
-        }
-        let Some(depth) = depth.checked_sub(1) else { return Ok(false) };
-        let mut leading = store.users(repo, digest)?;
-        leading.extend(subject(store, repo, digest)?);
-        for above in leading {
-            if self.shows_within(store, repo, &above, depth)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.leads_to_trust(store, repo, vec![digest.clone()])
     }
 
     /// Whether a blob is there for everybody who may pull.
     pub(crate) fn shows_blob(&self, store: &dyn Store, repo: &Name, blob: &Digest) -> Result<bool> {
-        for user in store.users(repo, blob)? {
-            if self.shows(store, repo, &user)? {
+        self.leads_to_trust(store, repo, store.users(repo, blob)?)
+    }
+
+    /// Whether one of these manifests satisfies the policy, or an index that one is part of, or what one refers to. Those
+    /// who push may tie as many knots as they like: no more than [`LOOKED_AT`] are followed.
+    fn leads_to_trust(
+        &self,
+        store: &dyn Store,
+        repo: &Name,
+        mut waiting: Vec<Digest>,
+    ) -> Result<bool> {
+        let mut known: BTreeSet<Digest> = waiting.iter().cloned().collect();
+        let mut looked_at = 0;
+        while let Some(digest) = waiting.pop() {
+            if self.judged(store, repo, None, &digest)?.trusted {
                 return Ok(true);
             }
+            looked_at += 1;
+            if looked_at >= LOOKED_AT {
+                return Ok(false);
+            }
+            let mut above = store.users(repo, &digest)?;
+            above.extend(subject(store, repo, &digest)?);
+            waiting.extend(above.into_iter().filter(|it| known.insert(it.clone())));
         }
         Ok(false)
     }

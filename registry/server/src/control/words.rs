@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mdl_store::{Found, FsStore, Maintain as _, Name, Stats, TagInfo};
+use mdl_store::{Found, FsStore, Maintain as _, Name, Quota, Stats, TagInfo, Used};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -58,8 +58,8 @@ impl Work {
 pub enum Outcome {
     /// Of a collection, a scrub, a backup.
     Found(Found),
-    /// Of counting.
-    Stats(Stats),
+    /// Of counting, and how far quotas are used up.
+    Stats(Stats, Vec<Used>),
     /// Of retention: the tags that went, by repository.
     Retained(Vec<(Name, Vec<TagInfo>)>),
 }
@@ -133,9 +133,31 @@ impl GoneLine {
     }
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct QuotaLine {
+    prefix: String,
+    limit: u64,
+    bytes: u64,
+}
+
+impl From<Used> for QuotaLine {
+    fn from(used: Used) -> Self {
+        let Used { quota: Quota { prefix, bytes: limit }, bytes } = used;
+        Self { prefix, limit, bytes }
+    }
+}
+
+impl From<QuotaLine> for Used {
+    fn from(line: QuotaLine) -> Self {
+        let QuotaLine { prefix, limit, bytes } = line;
+        Self { quota: Quota { prefix, bytes: limit }, bytes }
+    }
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct StatsLine {
+    quotas: Vec<QuotaLine>,
     blobs: u64,
     bytes: u64,
     manifests: u64,
@@ -155,7 +177,8 @@ impl From<Outcome> for Said {
                 problems: found.problems,
             }),
             Outcome::Retained(gone) => Self::Retained(GoneLine::of(&gone)),
-            Outcome::Stats(stats) => Self::Stats(StatsLine {
+            Outcome::Stats(stats, used) => Self::Stats(StatsLine {
+                quotas: used.into_iter().map(QuotaLine::from).collect(),
                 blobs: stats.blobs,
                 bytes: stats.bytes,
                 manifests: stats.manifests,
@@ -178,13 +201,17 @@ impl Said {
                 bad_manifests: line.bad_manifests,
                 problems: line.problems,
             })),
-            Self::Stats(line) => Ok(Outcome::Stats(Stats {
-                blobs: line.blobs,
-                bytes: line.bytes,
-                manifests: line.manifests,
-                tags: line.tags,
-                uploads: line.uploads,
-            })),
+            Self::Stats(line) => {
+                let used = line.quotas.into_iter().map(Used::from).collect();
+                let stats = Stats {
+                    blobs: line.blobs,
+                    bytes: line.bytes,
+                    manifests: line.manifests,
+                    tags: line.tags,
+                    uploads: line.uploads,
+                };
+                Ok(Outcome::Stats(stats, used))
+            }
             Self::Retained(lines) => {
                 GoneLine::read(lines).map(Outcome::Retained).map_err(|error| error.to_string())
             }
@@ -198,7 +225,7 @@ pub(super) fn done(store: &FsStore, work: &Work) -> mdl_store::Result<Outcome> {
     Ok(match work {
         Work::Collect { dry_run } => Outcome::Found(store.collect(*dry_run)?),
         Work::Scrub => Outcome::Found(store.scrub()?),
-        Work::Stats => Outcome::Stats(store.stats()?),
+        Work::Stats => Outcome::Stats(store.stats()?, store.used()),
         Work::Retain { rules, dry_run } => {
             let rules = rules.clone().unwrap_or_default();
             Outcome::Retained(store.retain(&rules.choice(now()), *dry_run)?)
