@@ -187,7 +187,12 @@ impl Call {
     ) -> Result<Vec<String>, Refusal> {
         let Some(demand) = self.app.access.demand() else { return Ok(Vec::new()) };
         let (repo, tag, digest) = (repo.clone(), tag.cloned(), digest.clone());
-        self.app.blocking(move |store| demand.lacks(store, &repo, tag.as_ref(), &digest)).await
+        self.app
+            .blocking(move |store| {
+                demand.note(store, &repo, &digest)?;
+                demand.lacks(store, &repo, tag.as_ref(), &digest)
+            })
+            .await
     }
 
     /// The address of an upload, with a mark of whose it is.

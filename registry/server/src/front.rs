@@ -248,6 +248,8 @@ async fn ready(call: &Call) -> Result<Response<Body>, Refusal> {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", what));
     }
     call.app.blocking(|store| store.repositories(None, 1)).await?;
+    // It reads, but takes nothing.
+    call.may_change()?;
     Ok(text("ready\n"))
 }
 

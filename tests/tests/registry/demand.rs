@@ -183,6 +183,9 @@ fn what_nobody_signed_is_there_for_those_who_push_alone() {
         [catalog, home, models].map(|text| text.contains("acme/tiny"))
     };
     assert_eq!((lists("alice"), lists("bob")), ([true; 3], [false; 3]));
+    let pages = ["acme/tiny", "acme/none"];
+    let pages = pages.map(|name| scene.get("bob", &format!("/v2/{name}/tags/list?last=a")).status);
+    assert_eq!(pages, [404; 2], "nothing tells one from the other");
     let referrers = format!("/v2/acme/tiny/referrers/{digest}");
     assert_eq!(scene.get("bob", &referrers).json()["manifests"], json!([]));
     // Neither by Ollama's way to a blob, nor by a mount, with and without a name.
@@ -249,10 +252,50 @@ fn what_is_signed_lends_nothing_to_what_is_not() {
     // By its digest it is there as what it says to be, something about the signed one.
     assert_eq!(scene.tag("bob", "acme/tiny", &digest), 200);
     assert_eq!(scene.tag("bob", "acme/tiny", &Digest::of(manifest.as_bytes()).to_string()), 200);
-    // Signatures that were moved over from another repository.
+    // Not as a model of a hub, whatever it is called there, nor by way of an index that claims the same.
+    let attached = format!("sha256-{}", &digest[7..]);
+    put(&attached);
+    let evil_digest = Digest::of(manifest.as_bytes());
+    for revision in [&attached, &evil_digest.hex()[..40]] {
+        let path = format!("/acme/tiny/resolve/{revision}/model.bin");
+        assert_eq!(scene.get("bob", &path).status, 404, "{revision}");
+        assert_eq!(
+            scene.get("bob", &format!("/api/models/acme/tiny/revision/{revision}")).status,
+            404
+        );
+    }
+    let hidden = manifest.replace("\"subject\"", "\"former\"");
+    let hidden_digest = Digest::of(hidden.as_bytes()).to_string();
+    let index_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({
+        "schemaVersion": 2, "mediaType": index_type,
+        "manifests": [{ "mediaType": media_type, "digest": hidden_digest, "size": hidden.len() }],
+        "subject": { "mediaType": media_type, "digest": digest, "size": signed.body.len() },
+    })
+    .to_string();
+    let index_digest = Digest::of(index.as_bytes()).to_string();
+    for (body, digest, kind) in
+        [(&hidden, &hidden_digest, media_type), (&index, &index_digest, index_type)]
+    {
+        let path = format!("/v2/acme/tiny/manifests/{digest}");
+        let answer = scene.ask("alice", "PUT", &path, &[("Content-Type", kind)], body.as_bytes());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    assert_eq!(scene.tag("bob", "acme/tiny", &hidden_digest), 404);
     scene.push("data/tiny", "acme/moved:v1");
+    move_signatures(&scene, &digest);
+    assert_eq!(scene.tag("bob", "acme/moved", "v1"), 404, "signed for another repository");
+}
+
+/// Moves what refers to a manifest of `acme/tiny` over to `acme/moved`.
+fn move_signatures(scene: &Scene, digest: &str) {
     let list = scene.get("alice", &format!("/v2/acme/tiny/referrers/{digest}")).json();
-    for it in list["manifests"].as_array().unwrap() {
+    let is_bundle = |it: &&Value| {
+        it["artifactType"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("application/vnd.dev.sigstore."))
+    };
+    for it in list["manifests"].as_array().unwrap().iter().filter(is_bundle) {
         let at = it["digest"].as_str().unwrap();
         let referrer = scene.get("alice", &format!("/v2/acme/tiny/manifests/{at}"));
         let document = referrer.json();
@@ -265,7 +308,6 @@ fn what_is_signed_lends_nothing_to_what_is_not() {
         let path = format!("/v2/acme/moved/manifests/{at}");
         assert_eq!(scene.ask("alice", "PUT", &path, &headers, &referrer.body).status, 201);
     }
-    assert_eq!(scene.tag("bob", "acme/moved", "v1"), 404, "signed for another repository");
 }
 
 #[test]
@@ -275,6 +317,17 @@ fn a_tag_is_not_led_back_and_the_policy_is_read_again() {
     scene.sign("acme/tiny:v1", "release.key");
     assert_eq!(scene.tag("bob", "acme/tiny", "v1"), 200);
     thread::sleep(Duration::from_millis(1100));
+    // Who only pushes cannot make others believe in something newer: `v1` is led to what is signed for another tag, and back.
+    let first = scene.get("alice", "/v2/acme/tiny/manifests/v1");
+    scene.push("data/tiny/tokenizer.json", "acme/tiny:v2");
+    scene.sign("acme/tiny:v2", "release.key");
+    let second = scene.get("alice", "/v2/acme/tiny/manifests/v2");
+    for manifest in [second, first] {
+        let headers = [("Content-Type", manifest.header("content-type").unwrap())];
+        let path = "/v2/acme/tiny/manifests/v1";
+        assert_eq!(scene.ask("alice", "PUT", path, &headers, &manifest.body).status, 201);
+        assert_eq!(scene.tag("bob", "acme/tiny", "v1"), 200);
+    }
     scene.push("data/tiny/config.json", "acme/tiny:v1");
     assert_eq!(scene.tag("bob", "acme/tiny", "v1"), 404, "not yet signed");
     scene.sign("acme/tiny:v1", "release.key");
@@ -302,9 +355,27 @@ fn a_tag_is_not_led_back_and_the_policy_is_read_again() {
     scene.server.signal("HUP");
     thread::sleep(Duration::from_millis(300));
     assert_eq!(scene.tag("bob", "acme/tiny", "v1"), 404);
+    let said = scene.place.fails(&["registry", "check-config", "root.toml"]);
+    assert!(said.contains("theshold"), "{said}");
+    // Nor does it keep anybody in who was sent away.
+    user_add(&scene.place, "carol", &["--admin"]);
+    assert_eq!(scene.get("carol", "/v2/").status, 200);
+    scene.place.says(&["registry", "user", "remove", "carol", "--root", "root"]);
+    assert_eq!(scene.get("carol", "/v2/").status, 401);
     fs::write(scene.place.path("trust.toml"), trust("")).unwrap();
     scene.server.signal("HUP");
     scene.becomes("acme/tiny", "v1", 200);
+    // It is seen too when nobody looks in between.
+    for (source, signed) in
+        [("data/tiny", true), ("data/tiny/config.json", true), ("data/tiny", false)]
+    {
+        scene.push(source, "acme/unseen:v1");
+        if signed {
+            scene.sign("acme/unseen:v1", "release.key");
+        }
+        thread::sleep(Duration::from_millis(1100));
+    }
+    assert_eq!(scene.tag("bob", "acme/unseen", "v1"), 404);
     // With a mistake it does not start.
     fs::write(scene.place.path("trust.toml"), trust("theshold = 2\n")).unwrap();
     let Scene { place, server } = scene;

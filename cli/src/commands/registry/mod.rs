@@ -49,7 +49,9 @@ pub(crate) fn run(args: &Registry, settings: &Settings, printer: Printer) -> Res
         RegistryCommand::Key(args) => accounts::keys(args, settings, printer),
         RegistryCommand::Audit(args) => audit::run(args, settings, printer),
         RegistryCommand::CheckConfig(args) => {
-            for line in explain(&Config::read(&args.file)?) {
+            let config = Config::read(&args.file)?;
+            config.check_files()?;
+            for line in explain(&config) {
                 printer.line(line)?;
             }
             Ok(())

@@ -25,15 +25,15 @@ struct Retained {
 }
 
 pub(super) fn run(args: &Retain, settings: &Settings, printer: Printer) -> Result<(), Failure> {
-    let rules = match &args.config {
-        Some(path) => Some(Config::read(path)?.retaining()),
-        None => None,
-    };
+    let config = args.config.as_deref().map(Config::read).transpose()?;
+    let rules = config.as_ref().map(Config::retaining);
+    let mut root = args.root.clone();
+    root.root = root.root.or_else(|| config.and_then(|config| config.root));
     if rules.as_ref().is_some_and(mdl_server::config::Retaining::is_empty) {
         printer.warn("the configuration has no [[retention]]: every tag is kept");
     }
     let work = Work::Retain { rules, dry_run: args.dry_run };
-    let Outcome::Retained(gone) = ask(&args.root, settings, &work)? else {
+    let Outcome::Retained(gone) = ask(&root, settings, &work)? else {
         return Err(unexpected());
     };
     let all = gone.iter().flat_map(|(name, tags)| tags.iter().map(move |it| (name, it)));

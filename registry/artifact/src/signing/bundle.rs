@@ -58,6 +58,20 @@ impl Bundle {
         Ok(Self { bytes: bytes.to_vec(), envelope, payload, statement })
     }
 
+    /// Whether a bundle is one that any of these keys signed: nothing else of it is read, so that one of a stranger's costs
+    /// little more than its bytes.
+    pub fn is_signed_by(bytes: &[u8], keys: &[&PublicKey]) -> bool {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Signed {
+            dsse_envelope: Envelope,
+        }
+        let Ok(signed) = serde_json::from_slice::<Signed>(bytes) else { return false };
+        let payload = signed.dsse_envelope.payload();
+        payload
+            .is_ok_and(|payload| keys.iter().any(|key| signed.dsse_envelope.is_by(&payload, key)))
+    }
+
     /// As it was read.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mdl_store::Name;
 
 use super::{Attestation, Openness};
-use crate::{Pattern, keys::PublicKey};
+use crate::{Pattern, keys::PublicKey, signing::Bundle};
 
 /// Rules in order, the first that matches a repository decides; and keys that no longer count.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +57,15 @@ pub struct Revoked {
     pub key: NamedKey,
     /// Signatures made earlier still count, as far as the signature's own word for its time goes.
     pub since: Option<Timestamp>,
+}
+
+impl Rule {
+    /// Whether a bundle was made with a key that this rule names, whatever it says.
+    pub fn signed(&self, bundle: &[u8]) -> bool {
+        let attesters = self.require.iter().flat_map(|(_, keys)| keys);
+        let keys: Vec<&PublicKey> = self.keys.iter().chain(attesters).map(|it| &it.key).collect();
+        Bundle::is_signed_by(bundle, &keys)
+    }
 }
 
 impl Policy {

@@ -54,19 +54,61 @@ impl Seen {
     /// # Errors
     /// As [`Seen::newest`]; [`Error::Formats`] where it cannot be written.
     pub fn keep(&self, key: &str, signed: Timestamp, digest: &Digest) -> Result<()> {
+        let entry = Entry { signed, digest: digest.to_string() };
+        let is_same = |old: &Entry| old.signed == signed && old.digest == entry.digest;
+        if self.read()?.tags.get(key).is_some_and(is_same) {
+            return Ok(());
+        }
+        self.change(|kept| {
+            kept.tags.insert(key.to_owned(), entry);
+        })
+    }
+
+    /// All that is kept: the newest time by tag.
+    ///
+    /// # Errors
+    /// As [`Seen::newest`].
+    pub fn all(&self) -> Result<BTreeMap<String, Timestamp>> {
+        Ok(self.read()?.tags.into_iter().map(|(key, entry)| (key, entry.signed)).collect())
+    }
+
+    /// Keeps what was accepted of several tags, where it is newer than what is kept.
+    ///
+    /// # Errors
+    /// As [`Seen::keep`].
+    pub fn advance(&self, seen: &[(String, Timestamp, Digest)]) -> Result<()> {
+        self.change(|kept| {
+            for (key, signed, digest) in seen {
+                if kept.tags.get(key).is_none_or(|old| old.signed < *signed) {
+                    let entry = Entry { signed: *signed, digest: digest.to_string() };
+                    kept.tags.insert(key.clone(), entry);
+                }
+            }
+        })
+    }
+
+    /// Takes what is kept along to another folder: into a backup, or out of one.
+    ///
+    /// # Errors
+    /// As [`Seen::keep`].
+    pub fn carry(&self, to: &Path) -> Result<()> {
+        let kept = self.read()?;
+        if kept.tags.is_empty() {
+            return Ok(());
+        }
+        Self::new(to).change(|there| *there = kept)
+    }
+
+    /// Changes the file, one at a time.
+    fn change(&self, change: impl FnOnce(&mut Kept)) -> Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(FormatError::io(folder, "create"))?;
         let lock = self.path.with_extension("lock");
         let held = File::create(&lock).map_err(FormatError::io(&lock, "open"))?;
         held.lock().map_err(FormatError::io(&lock, "lock"))?;
         let mut kept = self.read()?;
-        let entry = Entry { signed, digest: digest.to_string() };
-        if kept.tags.get(key).is_some_and(|old| old.signed == signed && old.digest == entry.digest)
-        {
-            return Ok(());
-        }
+        change(&mut kept);
         kept.version = 1;
-        kept.tags.insert(key.to_owned(), entry);
         let text = serde_json::to_vec(&kept).map_err(|error| self.broken(error.to_string()))?;
         Ok(atomic::write(&self.path, &text)?)
     }

@@ -157,6 +157,7 @@ impl Store for Guarded<'_> {
             Reference::Tag(tag) => demand.shows_tag(self.store, repo, tag, &stored.digest)?,
             Reference::Digest(digest) => demand.shows(self.store, repo, digest)?,
         };
+        demand.keep_times()?;
         if shown {
             return Ok(stored);
         }
@@ -175,9 +176,9 @@ impl Store for Guarded<'_> {
 
     fn tags(&self, repo: &Name, after: Option<&str>, limit: usize) -> Result<Page<TagInfo>> {
         self.may(repo, Action::Pull)?;
-        if self.demanded(repo).is_none() {
+        let Some(demand) = self.demanded(repo) else {
             return self.store.tags(repo, after, limit);
-        }
+        };
         let found = filled(
             after,
             limit,
@@ -186,9 +187,10 @@ impl Store for Guarded<'_> {
             |it| Ok(!self.hides_tag(repo, it)?),
         )?;
         // A repository of which nothing is to be seen is not there.
-        if found.items.is_empty() && after.is_none() {
+        if found.items.is_empty() && !demand.shows_any(self.store, repo)? {
             return Err(Error::NameUnknown(repo.clone()));
         }
+        demand.keep_times()?;
         Ok(found)
     }
 
@@ -228,7 +230,10 @@ impl Store for Guarded<'_> {
             limit,
             list,
             |it| it.digest.to_string(),
-            |it| Ok(!self.hides(repo, &it.digest)?),
+            |it| match self.demanded(repo) {
+                Some(demand) => demand.shows_itself(self.store, repo, &it.digest),
+                None => Ok(true),
+            },
         )
     }
 

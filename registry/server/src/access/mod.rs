@@ -25,7 +25,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use self::{accounts::Accounts, demand::Demand, oidc::Issuers, passwords::Passwords, rates::Rates};
@@ -53,9 +53,17 @@ pub(crate) struct Access {
     nonces: ollama::Nonces,
     rates: Rates,
     state: RwLock<Arc<State>>,
-    /// When the accounts' file was last looked at, and what it was then.
-    looked: Mutex<Option<(SystemTime, u64)>>,
+    looked: Mutex<Looked>,
 }
+
+/// What the accounts' file was when it was last read, and when that failed.
+struct Looked {
+    mark: Option<(SystemTime, u64)>,
+    failed: Option<Instant>,
+}
+
+/// How long accounts that cannot be read are not tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is in force.
 pub(crate) struct State {
@@ -79,15 +87,16 @@ impl Access {
     /// [`crate::Error::Config`] for accounts that cannot be read, [`crate::Error::Io`].
     pub(crate) fn open(root: &Path, config: &Config) -> Result<Self> {
         // The mark first: what changes meanwhile is read again.
-        let looked = Mutex::new(accounts::mark(root));
+        let looked = Mutex::new(Looked { mark: accounts::mark(root), failed: None });
         let issuers = Arc::new(Issuers::open(&config.oidc, None)?);
+        let demand = Demand::of(root, config)?;
         Ok(Self {
             root: root.to_owned(),
             passwords: Passwords::new()?,
             nonces: ollama::Nonces::default(),
             rates: Rates::new(&config.rates),
             looked,
-            state: RwLock::new(Arc::new(State::read(root, config, issuers)?)),
+            state: RwLock::new(Arc::new(State::read(root, config, issuers, demand)?)),
         })
     }
 
@@ -114,13 +123,18 @@ impl Access {
     }
 
     /// What is in force by now: accounts that were changed meanwhile are read again. Ones that cannot be read change
-    /// nothing, and are complained of once.
+    /// nothing, and are complained of and tried again.
     pub(crate) fn state(&self, config: &Config) -> Arc<State> {
         let mark = accounts::mark(&self.root);
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if *looked != mark {
-            *looked = mark;
-            self.read_again(config, Arc::clone(&self.current().issuers));
+        let waits = looked.failed.is_some_and(|at| at.elapsed() < AGAIN);
+        if looked.mark != mark && !waits {
+            let State { issuers, demand, .. } = &*self.current();
+            if self.read_again(config, Arc::clone(issuers), demand.clone()) {
+                *looked = Looked { mark, failed: None };
+            } else {
+                looked.failed = Some(Instant::now());
+            }
         }
         drop(looked);
         self.current()
@@ -129,34 +143,49 @@ impl Access {
     /// Takes everything anew, as another configuration has it.
     pub(crate) fn reconfigure(&self, config: &Config) {
         self.rates.set(&config.rates);
-        match Issuers::open(&config.oidc, Some(&self.current().issuers)) {
-            Ok(issuers) => self.read_again(config, Arc::new(issuers)),
+        let opened = Issuers::open(&config.oidc, Some(&self.current().issuers));
+        match opened.and_then(|issuers| Ok((issuers, Demand::of(&self.root, config)?))) {
+            Ok((issuers, demand)) => {
+                self.read_again(config, Arc::new(issuers), demand);
+            }
             Err(error) => tracing::error!("accounts stay as they were: {error}"),
         }
     }
 
     /// Takes accounts and policy anew. Who was asked once is asked for as long as it serves: a registry that others can
-    /// reach does not open itself to them when its last account goes.
-    fn read_again(&self, config: &Config, issuers: Arc<Issuers>) {
-        match State::read(&self.root, config, issuers) {
+    /// reach does not open itself to them when its last account goes. Whether that could be done.
+    fn read_again(
+        &self,
+        config: &Config,
+        issuers: Arc<Issuers>,
+        demand: Option<Arc<Demand>>,
+    ) -> bool {
+        match State::read(&self.root, config, issuers, demand) {
             Ok(mut state) => {
                 state.on |= self.is_on();
                 self.passwords.forget();
                 *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+                true
             }
-            Err(error) => tracing::error!("accounts stay as they were: {error}"),
+            Err(error) => {
+                tracing::error!("accounts stay as they were: {error}");
+                false
+            }
         }
     }
 }
 
 impl State {
-    fn read(root: &Path, config: &Config, issuers: Arc<Issuers>) -> Result<Self> {
+    fn read(
+        root: &Path,
+        config: &Config,
+        issuers: Arc<Issuers>,
+        demand: Option<Arc<Demand>>,
+    ) -> Result<Self> {
         let mut accounts = Accounts::read(root)?;
         if let Some(file) = config.auth.as_ref().and_then(|auth| auth.htpasswd.as_deref()) {
             accounts.add_htpasswd(file)?;
         }
-        let demand = config.trust.as_ref().map(|trust| Demand::read(root, &trust.policy));
-        let demand = demand.transpose()?.map(Arc::new);
         let asks = config.auth.is_some()
             || !config.oidc.is_empty()
             || !config.policy.is_empty()

@@ -148,13 +148,28 @@ impl Audit {
     /// Records what changed something; done when it is durable. Where it is not, it is kept, and written as soon as that
     /// goes again.
     pub(super) async fn settled(&self, event: Event) -> Result<(), Refusal> {
-        let permit = self.permit().await.ok_or_else(unwritten)?;
+        let room = self.room().await?;
+        self.settled_in(room, event).await
+    }
+
+    /// Room in the queue, which who is about to change something takes first.
+    pub(super) async fn room(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.ready()?;
+        self.permit().await.ok_or_else(unwritten)
+    }
+
+    /// As [`Audit::settled`], in room that was taken before.
+    pub(super) async fn settled_in(
+        &self,
+        permit: OwnedSemaphorePermit,
+        event: Event,
+    ) -> Result<(), Refusal> {
         let (done, heard) = oneshot::channel();
         let waiting = Waiting { event, _permit: Some(permit), done: Some(done) };
         self.queue.send(Message::Event(waiting)).map_err(|_| unwritten())?;
         match tokio::time::timeout(DURABLE, heard).await {
             Ok(Ok(true)) => Ok(()),
-            _ => Err(unwritten()),
+            _ => Err(unrecorded()),
         }
     }
 
@@ -213,6 +228,14 @@ fn check(root: &Path, place: &Place, asks: bool) -> Result<()> {
         path: path.clone(),
         source,
     })
+}
+
+/// Of what was done when it turned out that its line cannot be written.
+fn unrecorded() -> Refusal {
+    let what = "this was done, but the registry cannot write its audit log: it is recorded as soon as that goes, and \
+                nothing else is changed until then";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", what)
+        .with(header::RETRY_AFTER, "10")
 }
 
 fn unwritten() -> Refusal {

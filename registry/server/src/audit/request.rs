@@ -67,12 +67,12 @@ impl Call {
         if !self.app.is_audited() {
             return work.await;
         }
-        self.app.audit.ready()?;
+        let room = self.app.audit.room().await?;
         let (app, event) = (Arc::clone(&self.app), self.event(kind));
         let task = self.app.tasks.spawn(async move {
             let done = work.await?;
             if let Some(event) = say(&done, event) {
-                app.audit.settled(event).await?;
+                app.audit.settled_in(room, event).await?;
             }
             Ok(done)
         });

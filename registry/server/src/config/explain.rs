@@ -77,7 +77,7 @@ fn audit(config: &Config) -> String {
 fn access(config: &Config, lines: &mut Vec<String>) {
     if config.auth.is_none() && config.policy.is_empty() {
         lines.push(
-            "while there are no accounts, everybody who can reach it may do everything; \
+            "while there are no accounts, it listens on this machine alone, and everybody may do everything; \
              from the first (`mdl registry user add`) on, only those who have one"
                 .to_owned(),
         );

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    access::{Auth, PolicyLine, oidc::Oidc},
+    access::{Auth, PolicyLine, accounts::Accounts, oidc::Oidc},
 };
 
 /// Where a registry listens unless told otherwise.
@@ -89,6 +89,17 @@ pub struct Tls {
 pub struct Trust {
     /// The policy: a `trust.toml`.
     pub policy: PathBuf,
+}
+
+impl Trust {
+    /// Reads the policy.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with what is wrong in it.
+    pub(crate) fn read(&self) -> Result<mdl_artifact::trust::Policy> {
+        mdl_artifact::trust::Policy::read(&self.policy)
+            .map_err(|error| Error::Config { path: self.policy.clone(), what: error.to_string() })
+    }
 }
 
 /// What is too much.
@@ -270,6 +281,9 @@ impl Config {
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         config.check().map_err(wrong)?;
         config.place(path.parent().unwrap_or(Path::new("")))?;
+        if let Some(trust) = &config.trust {
+            trust.read()?;
+        }
         config.sha256 = Some(mdl_store::Digest::of(text.as_bytes()).hex().to_owned());
         Ok(config)
     }
@@ -279,6 +293,7 @@ impl Config {
         self.immutable.iter().try_for_each(Immutable::check)?;
         self.quota.iter().try_for_each(QuotaLine::check)?;
         self.retention.iter().try_for_each(Retention::check)?;
+        QuotaLine::check_all(&self.quota)?;
         Oidc::check_all(&self.oidc, !self.policy.is_empty())?;
         let limits = &self.limits;
         let counts = [
@@ -305,6 +320,17 @@ impl Config {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(()),
             _ => Err(format!("listen is `{}`: write HOST:PORT", self.listen)),
         }
+    }
+
+    /// Whether the files that it names can be used: certificates, `htpasswd`. The others were read with it.
+    ///
+    /// # Errors
+    /// [`Error::Tls`], [`Error::Config`], [`Error::Io`].
+    pub fn check_files(&self) -> Result<()> {
+        if let Some(file) = self.auth.as_ref().and_then(|auth| auth.htpasswd.as_deref()) {
+            Accounts::default().add_htpasswd(file)?;
+        }
+        crate::serve::check_tls(self.tls.as_ref())
     }
 
     fn place(&mut self, folder: &Path) -> Result<()> {

@@ -80,6 +80,16 @@ impl Immutable {
 }
 
 impl QuotaLine {
+    pub(super) fn check_all(all: &[Self]) -> Result<(), String> {
+        let mut prefixes: Vec<&str> = all.iter().map(|it| it.prefix.as_str()).collect();
+        prefixes.sort_unstable();
+        let twice = prefixes.iter().zip(prefixes.iter().skip(1)).find(|(one, next)| one == next);
+        match twice {
+            Some((prefix, _)) => Err(format!("quota: the prefix `{prefix}` stands twice")),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         if self.prefix.is_empty() || self.prefix.parse::<Name>().is_ok() {
             return Ok(());
@@ -93,7 +103,7 @@ impl QuotaLine {
 
 impl Retention {
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.newest.is_none() && self.younger.is_none() {
+        if self.newest.unwrap_or(0) == 0 && self.younger.is_none() {
             let what =
                 "retention: give `newest` or `younger`: without either, every tag goes at once";
             return Err(what.to_owned());
@@ -250,6 +260,11 @@ mod tests {
         for (text, what) in [
             ("[[retention]]\nrepositories = ['a']", "every tag goes at once"),
             ("[[retention]]\nrepositories = []\nnewest = 1", "never matches"),
+            ("[[retention]]\nrepositories = ['a']\nnewest = 0", "every tag goes at once"),
+            (
+                "[[quota]]\nprefix = 'a'\nbytes = 1\n[[quota]]\nprefix = 'a'\nbytes = 2",
+                "stands twice",
+            ),
             ("[[immutable]]\nrepositories = ['A']", "matches no repository"),
             ("[[immutable]]\nrepositories = ['a']\ntags = []", "never matches"),
             ("[[immutable]]\nrepositories = ['a']\ntags = ['a/b']", "matches no tag"),

@@ -46,5 +46,10 @@ pub fn restore(root: &Path, from: &Path) -> Result<Found> {
     audit::restored(from, root)?;
     let event = Event::here(Kind::Restore).text("folder", &from.to_string_lossy());
     audit::note(root, &event.count("blobs", found.blobs).count("bytes", found.bytes))?;
+    mdl_artifact::trust::Seen::new(from).carry(root).map_err(|error| Error::Io {
+        what: "take what was seen of tags along to",
+        path: root.to_owned(),
+        source: io::Error::other(error.to_string()),
+    })?;
     Ok(found)
 }

@@ -237,6 +237,13 @@ pub(super) fn done(store: &FsStore, work: &Work) -> mdl_store::Result<Outcome> {
                 path: to.clone(),
                 source,
             })?;
+            mdl_artifact::trust::Seen::new(store.root()).carry(to).map_err(|error| {
+                mdl_store::Error::Io {
+                    what: "take what was seen of tags along to",
+                    path: to.clone(),
+                    source: std::io::Error::other(error.to_string()),
+                }
+            })?;
             Outcome::Found(found)
         }
     })

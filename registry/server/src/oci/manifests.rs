@@ -136,7 +136,10 @@ async fn put(call: &Call, repo: Name, reference: Reference, body: Incoming) -> A
     // What refers to another is there with that.
     let hidden = match &subject {
         None => call.lacks(&repo, tags.first(), &digest).await?,
-        Some(_) => Vec::new(),
+        Some(subject) => {
+            call.lacks(&repo, None, &subject.digest).await?;
+            Vec::new()
+        }
     };
     let mut answer = created(call, &format!("/v2/{repo}/manifests/{digest}"), &digest);
     for tag in &tags {

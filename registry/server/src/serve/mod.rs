@@ -128,8 +128,8 @@ impl Server {
     pub fn reload(&self, config: Config) -> Result<Vec<&'static str>> {
         self.secrets.reread(config.tls.as_ref())?;
         self.app.log.reopen(&config.access_log)?;
-        self.app.files.obey(config.store_rules())?;
         self.app.audit.reopen(&config, self.app.access.is_on())?;
+        self.app.files.obey(config.store_rules())?;
         let old = self.app.config();
         let waits = [
             (old.listen != config.listen, "listen"),
@@ -172,6 +172,14 @@ impl Server {
         app.audit.close();
         app.log.close();
     }
+}
+
+/// Whether certificate and key can be used.
+///
+/// # Errors
+/// [`Error::Tls`].
+pub(crate) fn check_tls(tls: Option<&crate::config::Tls>) -> Result<()> {
+    Secrets::read(tls).map(|_| ())
 }
 
 /// Serves until SIGTERM or SIGINT. At SIGHUP `again` gives the configuration anew. `ready` hears of the server when it listens.

@@ -6,7 +6,7 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::{Inner, rules::Ledger};
 use crate::{
-    Digest, Found, Name, Result, UploadId,
+    Digest, Found, Name, Result, Tag, UploadId,
     db::{BLOBS, HELD, HOLDERS, MANIFESTS, Record, Session, TAGS, UPLOADS, USES},
 };
 
@@ -96,12 +96,14 @@ impl Inner {
         for (repo, digest, record) in all().map_err(|error| self.broken(error))? {
             records.push((repo, digest, self.decode::<Record>(&record)?));
         }
-        let live = live(&records, before, &self.tagged(write)?);
+        let live = live(
+            &records,
+            before,
+            &self.tagged(write, &|_| true)?,
+            &self.tagged(write, &is_named)?,
+        );
         for (repo, digest, _) in &records {
-            // What refers to it goes with it, unless a tag holds that fast.
-            if !live.contains(&(repo.clone(), digest.clone()))
-                && self.fixed_tag(write, repo, digest)?.is_none()
-            {
+            if !live.contains(&(repo.clone(), digest.clone())) {
                 found.bad_manifests += 1;
                 self.erase(write, ledger, repo, digest)?;
             }
@@ -109,12 +111,18 @@ impl Inner {
         Ok(())
     }
 
-    fn tagged(&self, write: &WriteTransaction) -> Result<BTreeSet<(String, String)>> {
+    fn tagged(
+        &self,
+        write: &WriteTransaction,
+        is_such: &dyn Fn(&str) -> bool,
+    ) -> Result<BTreeSet<(String, String)>> {
         let tagged = || -> Result<BTreeSet<(String, String)>, redb::Error> {
             let mut tagged = BTreeSet::new();
             for entry in write.open_table(TAGS)?.iter()? {
                 let (key, value) = entry?;
-                tagged.insert((key.value().0.to_owned(), value.value().0.to_owned()));
+                if is_such(key.value().1) {
+                    tagged.insert((key.value().0.to_owned(), value.value().0.to_owned()));
+                }
             }
             Ok(tagged)
         };
@@ -258,11 +266,17 @@ impl Inner {
     }
 }
 
+/// Whether people named something by a tag, rather than a client that attaches.
+fn is_named(tag: &str) -> bool {
+    !tag.parse::<Tag>().is_ok_and(|tag| tag.is_attachment())
+}
+
 /// Manifests that are tagged or young, what their indexes hold, and what refers to them.
 fn live(
     records: &[(String, String, Record)],
     before: u64,
     tagged: &BTreeSet<(String, String)>,
+    named: &BTreeSet<(String, String)>,
 ) -> BTreeSet<(String, String)> {
     let mut live = BTreeSet::new();
     loop {
@@ -274,6 +288,8 @@ fn live(
                 || record.pushed >= before
                 || record.subject.as_ref().is_some_and(|subject| live.contains(&of(subject)));
             if kept || live.contains(&key) {
+                // What refers to it would go with it.
+                live.extend(record.subject.iter().filter(|_| named.contains(&key)).map(of));
                 live.insert(key);
                 live.extend(record.manifests.iter().map(of));
             }

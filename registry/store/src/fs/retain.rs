@@ -5,7 +5,7 @@ use redb::{ReadableTable, WriteTransaction};
 use super::{FsStore, Inner, rules::Ledger};
 use crate::{
     Digest, Name, Result, Tag, TagInfo,
-    db::{MANIFESTS, Record, TAGS, USES},
+    db::{MANIFESTS, TAGS, USES},
 };
 
 /// Chooses of all tags of a repository those that are to go.
@@ -16,7 +16,8 @@ const PAGE: usize = 1_000;
 
 impl FsStore {
     /// Lets the chosen tags of every repository go, but for those that are fixed or have been moved meanwhile. A manifest
-    /// that so loses its last tag goes too, with what refers to it, unless an index holds it. With `dry_run` nothing goes.
+    /// that so loses its last tag goes too, with what refers to it, unless an index holds it or a tag leads to what refers
+    /// to it. With `dry_run` nothing goes.
     /// Gives what went, by repository.
     ///
     /// # Errors
@@ -104,7 +105,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Erases a manifest to which neither a tag nor an index leads, and then the manifests of an index in turn.
+    /// Erases a manifest to which neither a tag nor an index leads, nor to what refers to it. The parts of an index stay,
+    /// without a tag, for a collection: a push that is under way may count on them.
     fn erase_unled(
         &self,
         write: &WriteTransaction,
@@ -115,13 +117,15 @@ impl Inner {
         let mut going = vec![digest];
         while let Some(key) = going.pop() {
             let found = self.unled(write, repo, &key).map_err(|error| self.broken(error))?;
-            let Some(record) = found else { continue };
-            if self.fixed_tag(write, repo, &key)?.is_some() {
+            if !found {
                 continue;
             }
-            let record: Record = self.decode(&record)?;
+            // What refers to it would go with it.
+            let named = |tag: &str| !tag.parse::<Tag>().is_ok_and(|tag| tag.is_attachment());
+            if self.tag_near(write, repo, &key, &named)?.is_some() {
+                continue;
+            }
             self.erase(write, ledger, repo, &key)?;
-            going.extend(record.manifests);
             // What was attached to it by a tag leads nowhere any more.
             let attached = self.attached(write, repo, &key).map_err(|error| self.broken(error))?;
             going.extend(attached);
@@ -129,33 +133,33 @@ impl Inner {
         Ok(())
     }
 
-    /// The record of a manifest that nothing leads to.
+    /// Whether a manifest is there and nothing leads to it.
     #[allow(clippy::unused_self, reason = "a step of erase_unled")]
     fn unled(
         &self,
         write: &WriteTransaction,
         repo: &str,
         digest: &str,
-    ) -> Result<Option<Vec<u8>>, redb::Error> {
+    ) -> Result<bool, redb::Error> {
         for entry in write.open_table(TAGS)?.range((repo, "")..)? {
             let entry = entry?;
             if entry.0.value().0 != repo {
                 break;
             }
             if entry.1.value().0 == digest {
-                return Ok(None);
+                return Ok(false);
             }
         }
         if let Some(entry) = write.open_table(USES)?.range((repo, digest, "")..)?.next() {
             let entry = entry?;
             let (of, used, _) = entry.0.value();
             if of == repo && used == digest {
-                return Ok(None);
+                return Ok(false);
             }
         }
         let manifests = write.open_table(MANIFESTS)?;
-        let record = manifests.get((repo, digest))?;
-        Ok(record.map(|record| record.value().to_vec()))
+        let is_there = manifests.get((repo, digest))?.is_some();
+        Ok(is_there)
     }
 
     /// Takes the tags by which something is attached to a manifest; gives where they pointed.

@@ -2,7 +2,7 @@
 //! at in the transaction that would break them, so that no two requests can do together what neither may.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, MutexGuard, PoisonError},
 };
 
@@ -11,7 +11,7 @@ use redb::{ReadableTable, WriteTransaction};
 use super::{FsStore, Inner};
 use crate::{
     Digest, Error, Name, Result, Tag,
-    db::{BLOBS, HELD, MANIFESTS, REFERRERS, Record, Session, TAGS, UPLOADS},
+    db::{BLOBS, HELD, MANIFESTS, REFERRERS, Record, Session, TAGS, UPLOADS, USES},
 };
 
 /// Whether a tag of a repository stays where it is, once it is there.
@@ -64,6 +64,8 @@ pub struct Used {
 #[derive(Default)]
 pub(super) struct Usage {
     quotas: Vec<Counted>,
+    /// By upload: its repository, and how many bytes it has or is about to have.
+    under_way: BTreeMap<String, (String, u64)>,
     /// Whether a transaction may or may not have happened: then all is counted anew.
     stale: bool,
 }
@@ -167,25 +169,6 @@ impl Usage {
     }
 }
 
-/// How many bytes an upload may come to, and by which quota.
-pub(super) struct Room {
-    pub(super) bytes: u64,
-    pub(super) quota: Option<Quota>,
-}
-
-impl Room {
-    /// Refuses more.
-    ///
-    /// # Errors
-    /// [`Error::Quota`].
-    pub(super) fn takes(&self, bytes: u64) -> Result<()> {
-        match &self.quota {
-            Some(quota) if bytes > self.bytes => Err(quota.refusal()),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl FsStore {
     /// From now on the store obeys these.
     ///
@@ -195,6 +178,8 @@ impl FsStore {
         let mut usage = self.0.usage.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = |quota| Counted { quota, holders: BTreeMap::new(), bytes: 0 };
         usage.quotas = rules.quotas.into_iter().map(counted).collect();
+        // Until it is counted.
+        usage.stale = true;
         self.0.count(&mut usage)?;
         *self.0.fixed.write().unwrap_or_else(PoisonError::into_inner) = rules.fixed;
         Ok(())
@@ -246,6 +231,9 @@ impl Inner {
             for (repo, digest, size) in self.all_held()? {
                 usage.apply(&repo, &digest, size, true);
             }
+            for (id, session) in self.sessions()? {
+                usage.under_way.entry(id).or_insert((session.repo, session.offset));
+            }
         }
         usage.stale = false;
         Ok(())
@@ -279,27 +267,34 @@ impl Inner {
         Ok(all)
     }
 
-    /// Up to where an upload may grow: what the quotas leave beside what is held and what other uploads hold.
-    pub(super) fn room(&self, repo: &str, upload: &str) -> Result<Room> {
-        let mut room = Room { bytes: u64::MAX, quota: None };
-        let covering: Vec<(Quota, u64)> = {
-            let ledger = self.ledger()?;
-            let covering = ledger.usage.quotas.iter().filter(|it| it.quota.covers(repo));
-            covering.map(|it| (it.quota.clone(), it.bytes)).collect()
-        };
-        if covering.is_empty() {
-            return Ok(room);
-        }
-        let sessions = self.sessions()?;
-        for (quota, held) in covering {
-            let others = sessions.iter().filter(|(id, it)| id != upload && quota.covers(&it.repo));
-            let under_way: u64 = others.map(|(_, it)| it.offset).fold(0, u64::saturating_add);
-            let left = quota.bytes.saturating_sub(held).saturating_sub(under_way);
-            if left < room.bytes {
-                room = Room { bytes: left, quota: Some(quota) };
+    /// Lets an upload grow to so many bytes, where the quotas leave room beside what is held and what other uploads hold.
+    /// Where `keep`, it has them from now on.
+    ///
+    /// # Errors
+    /// [`Error::Quota`].
+    pub(super) fn reserve(&self, repo: &str, upload: &str, bytes: u64, keep: bool) -> Result<()> {
+        let mut ledger = self.ledger()?;
+        let usage = &mut *ledger.usage;
+        for counted in usage.quotas.iter().filter(|it| it.quota.covers(repo)) {
+            let others = usage.under_way.iter();
+            let others =
+                others.filter(|(id, (repo, _))| *id != upload && counted.quota.covers(repo));
+            let others = others.map(|(_, (_, bytes))| *bytes).fold(0, u64::saturating_add);
+            let all = counted.bytes.saturating_add(others).saturating_add(bytes);
+            if all > counted.quota.bytes {
+                return Err(counted.quota.refusal());
             }
         }
-        Ok(room)
+        if keep && !usage.quotas.is_empty() {
+            usage.under_way.insert(upload.to_owned(), (repo.to_owned(), bytes));
+        }
+        Ok(())
+    }
+
+    /// An upload is over.
+    pub(super) fn release_upload(&self, upload: &str) {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.under_way.remove(upload);
     }
 
     /// Refuses early what the transaction would refuse: before a file has its blob's name.
@@ -342,7 +337,7 @@ impl Inner {
         Ok(())
     }
 
-    /// The fixed tag, if any, that would go with a manifest or with what refers to it.
+    /// The fixed tag, if any, that would go with a manifest or with what refers to it, or would lead to less.
     pub(super) fn fixed_tag(
         &self,
         write: &WriteTransaction,
@@ -350,9 +345,22 @@ impl Inner {
         digest: &str,
     ) -> Result<Option<String>> {
         let Some(fixed) = self.fixed() else { return Ok(None) };
+        self.tag_near(write, repo, digest, &|tag| fixed(repo, tag))
+    }
+
+    /// The tag of such a kind, if any, that would go with a manifest or with what refers to it, or leads to it by way of an
+    /// index.
+    pub(super) fn tag_near(
+        &self,
+        write: &WriteTransaction,
+        repo: &str,
+        digest: &str,
+        is_such: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<String>> {
         let find = || -> Result<Option<String>, redb::Error> {
-            let referrers = write.open_table(REFERRERS)?;
+            let (referrers, uses) = (write.open_table(REFERRERS)?, write.open_table(USES)?);
             let mut going = vec![digest.to_owned()];
+            let mut known = BTreeSet::from([digest.to_owned()]);
             let mut at = 0;
             while let Some(subject) = going.get(at).cloned() {
                 at += 1;
@@ -362,8 +370,18 @@ impl Inner {
                     if of != repo || found != subject {
                         break;
                     }
-                    if !going.iter().any(|known| known == referrer) {
+                    if known.insert(referrer.to_owned()) {
                         going.push(referrer.to_owned());
+                    }
+                }
+                for entry in uses.range((repo, subject.as_str(), "")..)? {
+                    let entry = entry?;
+                    let (of, used, user) = entry.0.value();
+                    if of != repo || used != subject {
+                        break;
+                    }
+                    if known.insert(user.to_owned()) {
+                        going.push(user.to_owned());
                     }
                 }
             }
@@ -373,7 +391,7 @@ impl Inner {
                 if of != repo {
                     break;
                 }
-                if going.iter().any(|it| it == entry.1.value().0) && fixed(repo, tag) {
+                if known.contains(entry.1.value().0) && is_such(tag) {
                     return Ok(Some(tag.to_owned()));
                 }
             }

@@ -137,6 +137,88 @@ fn an_upload_grows_no_further_than_the_quota_with_those_beside_it() {
 }
 
 #[test]
+fn uploads_at_once_take_no_more_than_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    quotas(&store, &[("a", 10)]);
+    let repo = name("a/b");
+    let mut writers: Vec<_> = (0..4)
+        .map(|_| {
+            let id = store.begin_upload(&repo, Algorithm::Sha256).unwrap();
+            (id.clone(), store.write_upload(&repo, &id, 0).unwrap())
+        })
+        .collect();
+    for (_, writer) in &mut writers {
+        writer.write(b"123456").unwrap();
+    }
+    let mut closed: Vec<_> =
+        writers.into_iter().map(|(id, writer)| (id, writer.close().is_ok())).collect();
+    let written: Vec<bool> = closed.iter().map(|(_, is)| *is).collect();
+    assert_eq!(written, [true, false, false, false]);
+    // What is given up is free again, also for those that could not go on.
+    let (first, _) = closed.remove(0);
+    store.cancel_upload(&repo, &first).unwrap();
+    let mut writer = store.write_upload(&repo, &closed[0].0, 0).unwrap();
+    writer.write(b"1234567890").unwrap();
+    writer.close().unwrap();
+    // And after a restart it is known what is under way.
+    drop(store);
+    let store = open(dir.path());
+    quotas(&store, &[("a", 10)]);
+    let mut writer = store.write_upload(&repo, &closed[1].0, 0).unwrap();
+    assert!(matches!(writer.takes(1), Err(Error::Quota { .. })));
+    writer.write(b"1").unwrap();
+    assert!(matches!(writer.close(), Err(Error::Quota { .. })));
+}
+
+/// An index of one manifest, under a tag.
+fn index(store: &FsStore, at: (&str, &str), bytes: &str, part: &Digest) -> Digest {
+    let digest = Digest::of(bytes.as_bytes());
+    let part = Descriptor { media_type: "a/b".to_owned(), digest: part.clone(), size: 1 };
+    let links = Links { manifests: vec![part], ..Links::default() };
+    let tag = at.1.parse().unwrap();
+    store.put_manifest(&name(at.0), &digest, "a/b", bytes.as_bytes(), &links, &[tag]).unwrap();
+    digest
+}
+
+#[test]
+fn what_a_tag_leads_to_outlives_retention_collection_and_deletion() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Keep { lease: 0, untagged: Some(0), ..Keep::default() };
+    let store = FsStore::open_keeping(dir.path(), Limits::default(), keep).unwrap();
+    fix(&store);
+    let there = |repo: &str, digest: &Digest| {
+        store.manifest(&name(repo), &Reference::Digest(digest.clone())).is_ok()
+    };
+    // The parts of what a fixed tag names.
+    let part = tag(&store, ("acme/i", ""), "part", None, None).unwrap();
+    let whole = index(&store, ("acme/i", "v1"), "index", &part);
+    for digest in [&part, &whole] {
+        let deleted = store.delete_manifest(&name("acme/i"), digest);
+        assert!(matches!(deleted, Err(Error::TagFixed { .. })));
+    }
+    // What a tagged manifest refers to: what refers to something goes with it.
+    for repo in ["ci/m", "acme/m"] {
+        let base = tag(&store, (repo, "build"), "base", None, None).unwrap();
+        let about = tag(&store, (repo, "vetted"), "about", None, Some(&base)).unwrap();
+        let chosen = |_: &Name, tags: &[TagInfo]| -> Vec<TagInfo> {
+            tags.iter().filter(|it| it.tag.as_str() == "build").cloned().collect()
+        };
+        store.retain(&chosen, false).unwrap();
+        assert!(there(repo, &base) && there(repo, &about), "{repo}");
+        store.0.collect(false).unwrap();
+        assert!(there(repo, &base) && there(repo, &about), "{repo}");
+        store.delete_tag(&name(repo), &"vetted".parse().unwrap()).unwrap_or_default();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    store.collect(false).unwrap();
+    let base = Digest::of(b"base");
+    // `vetted` begins with a v, and so is fixed in acme.
+    assert_eq!((there("ci/m", &base), there("acme/m", &base)), (false, true));
+    assert!(there("acme/i", &part));
+}
+
+#[test]
 fn the_books_are_as_if_counted_anew_whatever_happened() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

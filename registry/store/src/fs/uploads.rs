@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use super::{Inner, hashing::Hashing, io_error, rules::Room, sync_folder};
+use super::{Inner, hashing::Hashing, io_error, sync_folder};
 use crate::{
     Algorithm, Digest, Error, Hasher, Name, Piece, Result, UploadId, UploadStatus, UploadWriter,
     db::{BLOBS, HELD, HOLDERS, Session, UPLOADS},
@@ -88,7 +88,7 @@ impl Inner {
         if self.uploads.load(Ordering::Relaxed) >= limit {
             return Err(Error::TooLarge { what: "the number of uploads under way", limit });
         }
-        self.room(repo.as_str(), "")?.takes(1)?;
+        self.reserve(repo.as_str(), "", 1, false)?;
         let id = self.unguessable()?;
         let state = Hasher::new(algorithm).state();
         let session = Session {
@@ -119,13 +119,11 @@ impl Inner {
         } else {
             return Err(Error::RangeMismatch { stated: at, held: session.offset });
         }
-        let room = self.room(repo.as_str(), &id.0)?;
         let hasher = self.hasher(&session)?;
         let file = self.session_file(repo, id, session.offset)?;
         Ok(Writer {
             store: Arc::clone(self),
             id: id.0.clone(),
-            room,
             noted: session.offset,
             written: session.offset,
             buffer: Vec::new(),
@@ -189,7 +187,14 @@ impl Inner {
         }
         file.sync().map_err(|error| io_error("flush", &self.upload_path(&id.0), error))?;
         drop(file);
-        self.adopt(repo, digest, session.offset, &self.upload_path(&id.0), Some(&id.0))?;
+        let adopted =
+            self.adopt(repo, digest, session.offset, &self.upload_path(&id.0), Some(&id.0));
+        if let Err(Error::Quota { .. }) = adopted {
+            // Whoever sent it can only give it up, and it would be in the way of others.
+            self.forget(&id.0)?;
+        }
+        adopted?;
+        self.release_upload(&id.0);
         self.uploads.fetch_sub(1, Ordering::Relaxed);
         drop(busy);
         Ok(session.offset)
@@ -298,6 +303,7 @@ impl Inner {
         };
         let was = remove().map_err(|error| self.broken(error))?;
         self.commit(write)?;
+        self.release_upload(id);
         if was {
             self.uploads.fetch_sub(1, Ordering::Relaxed);
         }
@@ -325,7 +331,6 @@ pub(super) struct Writer {
     store: Arc<Inner>,
     id: String,
     session: Session,
-    room: Room,
     /// Of what is written, while no thread has it.
     hasher: Hasher,
     hashing: Option<Hashing>,
@@ -379,13 +384,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Where so many more bytes end.
+    /// Where so many more bytes end. They are this upload's from now on.
     fn fits(&self, len: u64) -> Result<u64> {
+        let end = self.end_of(len)?;
+        self.store.reserve(&self.session.repo, &self.id, end, true)?;
+        Ok(end)
+    }
+
+    /// The same without taking them.
+    fn end_of(&self, len: u64) -> Result<u64> {
         let (end, limit) = (self.written.saturating_add(len), self.store.limits.blob_bytes);
         if end > limit {
             return Err(Error::TooLarge { what: "the blob", limit });
         }
-        self.room.takes(end).map(|()| end)
+        Ok(end)
     }
 
     fn failed(&self, what: &'static str, error: io::Error) -> Error {
@@ -443,7 +455,8 @@ impl UploadWriter for Writer {
     }
 
     fn takes(&self, bytes: u64) -> Result<()> {
-        self.fits(bytes.saturating_add(self.buffer.len() as u64)).map(|_| ())
+        let end = self.end_of(bytes.saturating_add(self.buffer.len() as u64))?;
+        self.store.reserve(&self.session.repo, &self.id, end, false)
     }
 
     fn close(mut self: Box<Self>) -> Result<UploadStatus> {

@@ -40,7 +40,8 @@ pub(crate) enum Meaning<'a> {
 pub(crate) fn meaning<'a>(revision: &str, tags: &'a [TagInfo]) -> Meaning<'a> {
     let revision = revision.strip_prefix("refs/heads/").unwrap_or(revision);
     let revision = revision.strip_prefix("refs/tags/").unwrap_or(revision);
-    if let Some(info) = tags.iter().find(|info| info.tag.as_str() == revision) {
+    let is_model = |info: &&TagInfo| !info.tag.is_attachment() && info.tag.as_str() == revision;
+    if let Some(info) = tags.iter().find(is_model) {
         return Meaning::Tagged(info);
     }
     if revision == "main" {
@@ -52,7 +53,7 @@ pub(crate) fn meaning<'a>(revision: &str, tags: &'a [TagInfo]) -> Meaning<'a> {
         // Of the tags' manifests one may be it already.
         return tags
             .iter()
-            .find(|info| info.digest.hex().starts_with(&hex))
+            .find(|info| !info.tag.is_attachment() && info.digest.hex().starts_with(&hex))
             .map_or(Meaning::Commit(hex), Meaning::Tagged);
     }
     Meaning::Nothing
