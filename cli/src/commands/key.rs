@@ -96,6 +96,9 @@ fn list(args: &KeyList, printer: Printer) -> Result<(), Failure> {
     let paths = if args.paths.is_empty() { &here[..] } else { &args.paths };
     let mut rows = Vec::new();
     for path in paths {
+        if !path.exists() {
+            return Err(Failure::new(format!("{}: there is no such file", path.display())));
+        }
         if path.is_dir() {
             rows.extend(keys_of(path)?.iter().map(|path| row(path)));
         } else {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use mdl_artifact::{
     ModelRef,
     signing::{Bundle, FolderCheck, SignedFiles},
-    trust::{Check, Evidence, Policy, Signer, Verdict},
+    trust::{Check, Evidence, Policy, Rule, Signer, Verdict},
 };
 use mdl_client::run as transfer;
 use serde::Serialize;
@@ -201,6 +201,17 @@ fn files(args: &Verify, path: &Path, policy: &Policy, printer: Printer) -> Resul
         printer.line(files_text(&report))?;
     }
     if report.trusted {
+        let asks_more = |rule: &Rule| {
+            rule.threshold > 1
+                || rule.bound
+                || !rule.require.is_empty()
+                || !rule.licenses.is_empty()
+        };
+        if policy.rules.iter().any(asks_more) {
+            let what = "a folder shows who signed its files; what else the policy asks (how many signers, \
+                        attestations, licences) is asked of packages: `mdl verify REF`";
+            printer.note(what);
+        }
         return Ok(());
     }
     Err(Failure::new(format!("{} is not as it was signed", report.path)).status(Failure::REFUSED))
