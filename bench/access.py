@@ -1,5 +1,6 @@
 """What accounts cost a request: a registry with 10,000 accounts and keys, 10,000 repositories and 1,000 policy lines
-against one without accounts, over one connection each, in alternating requests.
+against one without accounts, over one connection each, in alternating requests. Once with an audit log that has what is
+read, once with one that has not, and once with a trust policy that every manifest has to satisfy.
 
     python access.py
 
@@ -33,6 +34,7 @@ class Registry:
     def __init__(self, name, policy):
         folder = SCRATCH / name
         (folder / "data").mkdir(parents=True)
+        (folder / "trust.toml").write_text('[[rule]]\nrepositories = ["**"]\nthreshold = 0\n')
         (folder / "registry.toml").write_text('[access_log]\nto = "off"\n' + policy)
         if policy:
             users = {f"user-{number}": {"admin": number == 0} for number in range(COUNT)}
@@ -63,11 +65,20 @@ class Registry:
 
 
 def main():
+    rows = []
+    for name, settings in (("accounts", ""), ("accounts, pulls not in the log", "[audit]\npulls = false\n"),
+                           ("accounts and a trust policy", '[audit]\npulls = false\n[trust]\npolicy = "trust.toml"\n')):
+        rows += measured(name, settings)
+    table(("registry with", "request", "with", "without", "difference"), rows)
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+def measured(name, settings):
     shutil.rmtree(SCRATCH, ignore_errors=True)
     # Each account may read one team's repositories; the line that decides is anywhere among them.
     lines = "".join(f'[[policy]]\nrepositories = ["team-{number}/**"]\nsubjects = ["user-{number}", "user-{number + LINES}"]\n'
                     'actions = ["pull"]\n' for number in range(LINES))
-    guarded, bare = Registry("guarded", lines), Registry("bare", "")
+    guarded, bare = Registry("guarded", lines + settings), Registry("bare", "")
     for number in range(COUNT):
         for registry, key in ((guarded, KEYS[0]), (bare, None)):
             status, _ = registry.ask("PUT", f"/v2/{repository(number)}/manifests/v1", key, MANIFEST)
@@ -83,12 +94,11 @@ def main():
             with_accounts.append(seconds)
             without.append(bare.ask("GET", path, None)[1])
         mine, other = statistics.median(with_accounts) * 1e6, statistics.median(without) * 1e6
-        rows.append((label, f"{mine:.0f} us", f"{other:.0f} us", f"{mine - other:+.0f} us"))
-    table(("request", "with accounts, key and policy", "without", "difference"), rows)
+        rows.append((name, label, f"{mine:.0f} us", f"{other:.0f} us", f"{mine - other:+.0f} us"))
     for registry in (guarded, bare):
         registry.process.terminate()
         registry.process.wait()
-    shutil.rmtree(SCRATCH, ignore_errors=True)
+    return rows
 
 
 if __name__ == "__main__":
