@@ -195,6 +195,13 @@ impl Call {
             .await
     }
 
+    /// Takes notice that something about a manifest was just pushed.
+    pub(crate) async fn referred_to(&self, repo: &Name, subject: &Digest) -> Result<(), Refusal> {
+        let Some(demand) = self.app.access.demand() else { return Ok(()) };
+        let (repo, subject) = (repo.clone(), subject.clone());
+        self.app.blocking(move |store| demand.note(store, &repo, &subject)).await
+    }
+
     /// The address of an upload, with a mark of whose it is.
     pub(crate) fn owned(&self, path: &str, id: &UploadId) -> String {
         match self.rights.who {

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use mdl_artifact::trust::{Evidence, Policy, Seen, Verdict, is_bundle};
 use mdl_store::{
     Descriptor, Digest, Error, Limits, Links, Name, Reference, Result, Store, StoredManifest, Tag,
+    TagInfo,
 };
 
 use crate::{Config, Error as ServerError, views::derive};
@@ -23,6 +24,8 @@ use crate::{Config, Error as ServerError, views::derive};
 const KEPT: usize = 20_000;
 /// Manifests that are looked at on the way from a digest to what makes it visible.
 const LOOKED_AT: usize = 1_000;
+/// Tags of a page.
+const TAGS: usize = 1_000;
 /// Bytes of a bundle; a parsed one takes some thirty times as much.
 const BUNDLE_BYTES: usize = 1 << 20;
 /// Bytes of bundles that are read for one judgement.
@@ -151,43 +154,20 @@ impl Demand {
 
     /// Whether a repository has a tag that everybody who may pull sees.
     pub(crate) fn shows_any(&self, store: &dyn Store, repo: &Name) -> Result<bool> {
-        let mut after = None;
-        loop {
-            let page = match store.tags(repo, after.as_deref(), 100) {
-                Ok(page) => page,
-                Err(Error::NameUnknown(_)) => return Ok(false),
-                Err(error) => return Err(error),
-            };
-            for it in &page.items {
-                if !it.tag.is_attachment() && self.shows_tag(store, repo, &it.tag, &it.digest)? {
-                    return Ok(true);
-                }
-            }
-            after = page.items.last().map(|it| it.tag.to_string());
-            if !page.more {
-                return Ok(false);
-            }
-        }
+        any_tag(store, repo, |it| {
+            Ok(!it.tag.is_attachment() && self.shows_tag(store, repo, &it.tag, &it.digest)?)
+        })
     }
 
     /// Takes notice of what was just pushed, a manifest or something about it: what its tags now lead to was seen, whether
     /// or not anybody looks.
     pub(crate) fn note(&self, store: &dyn Store, repo: &Name, digest: &Digest) -> Result<()> {
-        let mut after = None;
-        loop {
-            let page = match store.tags(repo, after.as_deref(), 1_000) {
-                Ok(page) => page,
-                Err(Error::NameUnknown(_)) => break,
-                Err(error) => return Err(error),
-            };
-            for it in page.items.iter().filter(|it| it.digest == *digest) {
+        any_tag(store, repo, |it| {
+            if it.digest == *digest {
                 self.shows_tag(store, repo, &it.tag, digest)?;
             }
-            after = page.items.last().map(|it| it.tag.to_string());
-            if !page.more {
-                break;
-            }
-        }
+            Ok(false)
+        })?;
         self.keep_times()
     }
 
@@ -316,6 +296,31 @@ impl Demand {
             }
         }
         Ok(Some((evidence, is_whole)))
+    }
+}
+
+/// Whether a repository has such a tag.
+fn any_tag(
+    store: &dyn Store,
+    repo: &Name,
+    is_such: impl Fn(&TagInfo) -> Result<bool>,
+) -> Result<bool> {
+    let mut after = None;
+    loop {
+        let page = match store.tags(repo, after.as_deref(), TAGS) {
+            Ok(page) => page,
+            Err(Error::NameUnknown(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for it in &page.items {
+            if is_such(it)? {
+                return Ok(true);
+            }
+        }
+        after = page.items.last().map(|it| it.tag.to_string());
+        if !page.more {
+            return Ok(false);
+        }
     }
 }
 

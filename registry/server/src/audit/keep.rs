@@ -148,8 +148,8 @@ impl Audit {
     /// Records what changed something; done when it is durable. Where it is not, it is kept, and written as soon as that
     /// goes again.
     pub(super) async fn settled(&self, event: Event) -> Result<(), Refusal> {
-        let room = self.room().await?;
-        self.settled_in(room, event).await
+        let permit = self.permit().await.ok_or_else(unwritten)?;
+        self.settled_in(permit, event).await
     }
 
     /// Room in the queue, which who is about to change something takes first.

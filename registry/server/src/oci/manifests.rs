@@ -137,7 +137,7 @@ async fn put(call: &Call, repo: Name, reference: Reference, body: Incoming) -> A
     let hidden = match &subject {
         None => call.lacks(&repo, tags.first(), &digest).await?,
         Some(subject) => {
-            call.lacks(&repo, None, &subject.digest).await?;
+            call.referred_to(&repo, &subject.digest).await?;
             Vec::new()
         }
     };

@@ -232,7 +232,8 @@ impl Inner {
                 usage.apply(&repo, &digest, size, true);
             }
             for (id, session) in self.sessions()? {
-                usage.under_way.entry(id).or_insert((session.repo, session.offset));
+                let kept = usage.under_way.entry(id).or_insert((session.repo, 0));
+                kept.1 = kept.1.max(session.offset);
             }
         }
         usage.stale = false;
