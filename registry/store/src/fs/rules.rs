@@ -101,6 +101,8 @@ pub(super) struct Ledger<'a> {
     usage: MutexGuard<'a, Usage>,
     /// Repository, digest, size, and whether it came.
     entries: Vec<(String, String, u64, bool)>,
+    /// The upload that becomes a blob, with what it had reserved.
+    upload: Option<(String, (String, u64))>,
     open: bool,
 }
 
@@ -119,6 +121,12 @@ impl Ledger<'_> {
         if self.usage.apply(repo, digest, size, came) {
             self.entries.push((repo.to_owned(), digest.to_owned(), size, came));
         }
+    }
+
+    /// An upload becomes what it holds: from one moment to the next it is counted as that alone.
+    pub(super) fn becomes_blob(&mut self, upload: &str) {
+        let reserved = self.usage.under_way.remove(upload);
+        self.upload = reserved.map(|reserved| (upload.to_owned(), reserved));
     }
 
     /// Whether all that came is within the quotas.
@@ -153,6 +161,7 @@ impl Drop for Ledger<'_> {
             for (repo, digest, size, came) in std::mem::take(&mut self.entries).into_iter().rev() {
                 self.usage.apply(&repo, &digest, size, !came);
             }
+            self.usage.under_way.extend(self.upload.take());
         }
     }
 }
@@ -200,7 +209,7 @@ impl Inner {
         if usage.stale {
             self.count(&mut usage)?;
         }
-        Ok(Ledger { usage, entries: Vec::new(), open: true })
+        Ok(Ledger { usage, entries: Vec::new(), upload: None, open: true })
     }
 
     /// Makes a transaction durable, and closes its books.

@@ -194,7 +194,6 @@ impl Inner {
             self.forget(&id.0)?;
         }
         adopted?;
-        self.release_upload(&id.0);
         self.uploads.fetch_sub(1, Ordering::Relaxed);
         drop(busy);
         Ok(session.offset)
@@ -257,6 +256,7 @@ impl Inner {
             }
             write.open_table(HOLDERS)?.insert((key.as_str(), name), ())?;
             if let Some(id) = upload {
+                ledger.becomes_blob(id);
                 write.open_table(UPLOADS)?.remove(id)?;
             }
             Ok(())
